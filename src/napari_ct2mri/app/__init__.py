@@ -1,0 +1,1 @@
+"""The commands as jobs, the terminal that runs them, and jobs in a child process."""

@@ -1,0 +1,293 @@
+"""A job in a child process, its events streamed back in order.
+
+Training in a thread starves a viewer, and a process that ends gives back all of its memory.
+Parent and child talk over the child's standard pipes::
+
+    parent -> child   8 bytes of length (big-endian) and a pickled call (function, arguments);
+                      later one byte to cancel
+    child -> parent   pickled pairs: ("event", Event)* and one last ("result", R),
+                      ("error", Ct2MriError) or ("failure", str)
+
+The child's own prints go to its log. It ends when its end of the pipe closes, so a parent
+that dies leaves nothing running. No Qt here: callbacks arrive in a reader thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from napari_ct2mri.errors import Ct2MriError, JobCancelled, JobError
+from napari_ct2mri.jobs import Event, Job, run_job
+
+__all__ = ["JobProcess"]
+
+GRACE_S = 10.0
+"""How long a cancelled job may take to reach its next event and clean up."""
+
+NICENESS = 10
+"""Added to the child's, so that scrolling in the viewer stays fluent."""
+
+_LENGTH = struct.Struct(">Q")
+assert _LENGTH.size == 8
+
+
+class JobProcess:
+    """Runs one job at a time in a child process.
+
+    Parameters
+    ----------
+    on_event : callable
+        Called with each event, in order.
+    on_result, on_error : callable
+        Exactly one of them is called, once, when the child has ended: with the job's result,
+        or with what stopped it: the job's own error (same type, same message),
+        :class:`JobCancelled`, or :class:`JobError` when the child crashed.
+
+    All three are called in a reader thread and may be set until :meth:`start`.
+    """
+
+    def __init__(
+        self,
+        on_event: Callable[[Event], None] = lambda event: None,
+        on_result: Callable[[Any], None] = lambda result: None,
+        on_error: Callable[[Ct2MriError], None] = lambda error: None,
+    ) -> None:
+        self.on_event = on_event
+        self.on_result = on_result
+        self.on_error = on_error
+        self._child: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._stop = ""  # why the parent ended the child; empty while it wants the result
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the outcome of a started job is still to come."""
+        return self._reader is not None and self._reader.is_alive()
+
+    def start(self, function: str | Callable[..., Job[Any]], *args: Any, **kwargs: Any) -> None:
+        """Call ``function(*args, **kwargs)`` in a new process and drive the job it returns.
+
+        Parameters
+        ----------
+        function : str or callable
+            ``"package.module:name"``, or a function that can be imported by such a name.
+        *args, **kwargs
+            Anything that pickles.
+
+        Raises
+        ------
+        JobError
+            If a job is still running.
+        """
+        if self.is_running:
+            raise JobError("a job is still running; wait for it or cancel it first")
+        name = function if isinstance(function, str) else _import_name(function)
+        call = pickle.dumps((name, args, kwargs), protocol=5)
+        descriptor, log = tempfile.mkstemp(prefix="ct2mri-job-", suffix=".log")
+        with os.fdopen(descriptor, "wb") as stderr:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "napari_ct2mri.app.process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C in a terminal is for the parent to handle
+                creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
+            )
+        self._stop = ""
+        self._reader = threading.Thread(
+            target=self._follow, args=(self._child, call, Path(log)), daemon=True
+        )
+        self._reader.start()
+
+    def cancel(self, grace_s: float = GRACE_S) -> None:
+        """Ask the job to stop at its next event and clean up; kill it after ``grace_s``."""
+        child = self._child
+        if child is None or not self.is_running or self._stop:
+            return
+        self._stop = "cancelled; what was finished before is kept"
+        threading.Thread(target=self._ask_to_stop, args=(child, grace_s), daemon=True).start()
+
+    def kill(self) -> None:
+        """End the child and all it started, at once, without clean-up."""
+        if self._child is not None and self.is_running:
+            self._stop = "stopped by force; what was finished before is kept"
+            _kill_tree(self._child)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until the last callback has returned; ``False`` if that takes too long."""
+        if self._reader is not None:
+            self._reader.join(timeout_s)
+        return not self.is_running
+
+    def _ask_to_stop(self, child: subprocess.Popen[bytes], grace_s: float) -> None:
+        _write(child, b"c")
+        try:
+            child.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._stop = f"cancelled by force, as the job did not stop within {grace_s:g} s"
+            _kill_tree(child)
+
+    def _follow(self, child: subprocess.Popen[bytes], call: bytes, log: Path) -> None:
+        """Hand over the call, pass on events, then the outcome; runs in the reader thread."""
+        try:
+            _write(child, _LENGTH.pack(len(call)) + call)
+            kind, value = self._read(child)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_S)
+        finally:  # a callback that raises must not leave a child blocked on a full pipe
+            _kill_tree(child)
+            for pipe in (child.stdin, child.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+        if kind == "result":
+            log.unlink(missing_ok=True)
+            self.on_result(value)
+            return
+        error = self._error(kind, value, child.returncode, log)
+        if not isinstance(error, JobError):
+            log.unlink(missing_ok=True)
+        self.on_error(error)
+
+    def _read(self, child: subprocess.Popen[bytes]) -> tuple[str, Any]:
+        """Pass on events; return what follows them, ``("crash", None)`` where nothing does."""
+        assert child.stdout is not None
+        while True:
+            try:
+                kind, value = pickle.load(child.stdout)
+            except (EOFError, pickle.UnpicklingError, OSError):
+                return "crash", None
+            if kind != "event":
+                return kind, value
+            self.on_event(value)
+
+    def _error(self, kind: str, value: Any, returncode: int, log: Path) -> Ct2MriError:
+        if kind == "error" and isinstance(value, Ct2MriError):
+            return value
+        if self._stop:
+            return JobCancelled(self._stop)
+        return JobError(f"{value or _crash(returncode, log)} (log: {log})")
+
+
+def _import_name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def _write(child: subprocess.Popen[bytes], data: bytes) -> None:
+    """Write to the child's stdin; a child that is gone is noticed by the reader."""
+    assert child.stdin is not None
+    with contextlib.suppress(OSError, ValueError):
+        child.stdin.write(data)
+        child.stdin.flush()
+
+
+def _kill_tree(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child, with its whole session where there are sessions, and reap it."""
+    if child.poll() is not None:
+        return
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
+
+
+def _crash(returncode: int, log: Path) -> str:
+    """One sentence on a child that ended without a word."""
+    if returncode == -9:
+        return (
+            "the job was killed by the system (signal 9), most likely for lack of memory; "
+            "lower the batch, the width or the frame, or close other programs"
+        )
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    reason = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+    return f"the job crashed ({reason}): {lines[-1].strip() if lines else 'it left no message'}"
+
+
+# ---------------------------------------------------------------- in the child
+
+
+def _child_main() -> None:
+    """Read one call, run it, stream what it yields."""
+    source, sink = _take_pipes()
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+
+    def send(kind: str, value: object) -> None:
+        pickle.dump((kind, value), sink, protocol=5)
+        sink.flush()
+
+    cancelled = threading.Event()
+    try:
+        name, args, kwargs = pickle.loads(_read_call(source))
+        threading.Thread(target=_watch, args=(source, cancelled), daemon=True).start()
+        module, _, function = name.partition(":")
+        job = getattr(import_module(module), function)(*args, **kwargs)
+        result = run_job(job, lambda event: send("event", event), cancelled.is_set)
+        outcome: tuple[str, object] = ("result", result)
+    except Ct2MriError as error:
+        outcome = ("error", error)
+    except BrokenPipeError:  # the parent is gone; there is nobody to tell
+        os._exit(1)
+    except BaseException as error:
+        traceback.print_exc()
+        outcome = ("failure", f"{type(error).__name__}: {' '.join(str(error).split())}")
+    with contextlib.suppress(BrokenPipeError):
+        send(*outcome)
+
+
+def _take_pipes() -> tuple[int, BinaryIO]:
+    """Keep the pipes to the parent for ourselves: prints go to the log, reads find nothing.
+
+    Returns
+    -------
+    (file descriptor to read, file to write)
+    """
+    source, sink = os.dup(0), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    sys.stdout = sys.stderr
+    return source, sink
+
+
+def _read_call(source: int) -> bytes:
+    """Read the pickled call and not one byte more: what follows is for :func:`_watch`."""
+    (length,) = _LENGTH.unpack(_read_exactly(source, _LENGTH.size))
+    return _read_exactly(source, length)
+
+
+def _read_exactly(source: int, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        chunk = os.read(source, min(length - len(data), 1 << 20))
+        if not chunk:
+            raise BrokenPipeError("the parent ended")
+        data += chunk
+    return bytes(data)
+
+
+def _watch(source: int, cancelled: threading.Event) -> None:
+    """Cancel on a byte; when the pipe ends (the parent died) leave, politely at first."""
+    while os.read(source, 1):
+        cancelled.set()
+    cancelled.set()
+    time.sleep(GRACE_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _child_main()

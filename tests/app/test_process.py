@@ -1,0 +1,254 @@
+"""Real child processes: results, errors, crashes, cancel, big arrays, orphans."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_ct2mri.app.process import NICENESS, JobProcess
+from napari_ct2mri.errors import Ct2MriError, JobCancelled, JobError, PairError
+from napari_ct2mri.jobs import Event, Notice, Progress
+
+JOBS = """
+import os, signal, sys, time
+from pathlib import Path
+import numpy as np
+from napari_ct2mri.errors import PairError
+from napari_ct2mri.jobs import Notice, Progress, SlicesDone
+
+def count(n, scale=1):
+    print("a stray print must not break the stream")
+    for i in range(n):
+        yield Progress(i + 1, n, "steps")
+    return n * scale
+
+def niceness():
+    yield Notice("hello")
+    return os.nice(0)
+
+def echo(array):
+    yield SlicesDone(0, array)
+    return array * 2
+
+def broken_pairs():
+    yield Notice("row 17")
+    raise PairError("pairs.csv row 17: no file 'ct.png'. Correct the path.")
+
+def bug():
+    yield Notice("before")
+    raise ValueError("two\\nlines")
+
+def vanish(how):
+    yield Notice("before")
+    print("the last word", file=sys.stderr, flush=True)
+    if how == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def endless(marker):
+    try:
+        while True:
+            time.sleep(0.02)
+            yield Notice(str(os.getpid()))
+    finally:
+        Path(marker).write_text("cleaned up")
+
+def deaf(marker):
+    yield Notice(str(os.getpid()))
+    time.sleep(600)
+
+def unpicklable():
+    yield Notice("before")
+    return lambda: 1
+"""
+
+
+class Record:
+    """Runs one job and keeps what the callbacks got, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.outcomes: list[object] = []
+        self.first = threading.Event()
+        self.process = JobProcess(self._event, self.outcomes.append, self.outcomes.append)
+
+    def _event(self, event: Event) -> None:
+        self.events.append(event)
+        self.first.set()
+
+    def run(self, name: str, *args: object, **kwargs: object) -> object:
+        self.process.start(f"ct2mri_test_jobs:{name}", *args, **kwargs)
+        return self.outcome()
+
+    def outcome(self) -> object:
+        assert self.process.wait(20), "the job did not end"
+        assert len(self.outcomes) == 1, self.outcomes
+        return self.outcomes[0]
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
+    (tmp_path / "ct2mri_test_jobs.py").write_text(JOBS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return Record()
+
+
+def logs(tmp_path: Path) -> list[Path]:
+    return list(tmp_path.glob("ct2mri-job-*.log"))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_streams_events_in_order_and_returns_the_result(record: Record, tmp_path: Path) -> None:
+    assert record.run("count", 500, scale=2) == 1000
+    assert record.events == [Progress(i + 1, 500, "steps") for i in range(500)]
+    assert not record.process.is_running
+    assert logs(tmp_path) == []
+
+
+def test_two_jobs_after_one_another_but_not_at_once(record: Record, tmp_path: Path) -> None:
+    record.process.start("ct2mri_test_jobs:endless", str(tmp_path / "marker"))
+    with pytest.raises(JobError, match="still running"):
+        record.process.start("ct2mri_test_jobs:count", 1)
+    record.process.kill()
+    assert isinstance(record.outcome(), JobCancelled)
+    record.outcomes.clear()
+    assert record.run("count", 3) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="niceness is a matter of POSIX")
+def test_child_is_nicer_than_its_parent(record: Record) -> None:
+    assert record.run("niceness") == min(os.nice(0) + NICENESS, 19)
+
+
+def test_large_arrays_both_ways(record: Record) -> None:
+    array = np.random.default_rng(0).standard_normal((60, 256, 256)).astype(np.float32)  # 15 MB
+    result = record.run("echo", array)
+    np.testing.assert_array_equal(result, array * 2)
+    np.testing.assert_array_equal(record.events[0].slices, array)  # type: ignore[attr-defined]
+
+
+def test_an_error_of_the_tree_keeps_type_and_message(record: Record, tmp_path: Path) -> None:
+    error = record.run("broken_pairs")
+    assert type(error) is PairError
+    assert str(error) == "pairs.csv row 17: no file 'ct.png'. Correct the path."
+    assert record.events == [Notice("row 17")]
+    assert logs(tmp_path) == []
+
+
+def test_a_bug_is_one_line_with_a_log_that_holds_the_traceback(
+    record: Record, tmp_path: Path
+) -> None:
+    error = record.run("bug")
+    assert type(error) is JobError
+    (log,) = logs(tmp_path)
+    assert str(error) == f"ValueError: two lines (log: {log})"
+    assert "Traceback" in log.read_text()
+
+
+@pytest.mark.parametrize("name", ["no_such_job", "unpicklable"])
+def test_what_cannot_start_or_return_is_an_error(record: Record, name: str) -> None:
+    assert isinstance(record.run(name), JobError)
+
+
+def test_a_crash_gives_the_last_word_and_the_log(record: Record, tmp_path: Path) -> None:
+    error = record.run("vanish", "exit")
+    assert type(error) is JobError
+    assert "exit code 3" in str(error)
+    assert "the last word" in str(error)
+    assert str(logs(tmp_path)[0]) in str(error)
+    assert "\n" not in str(error)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_killed_child_speaks_of_memory(record: Record) -> None:
+    error = record.run("vanish", "kill")
+    assert type(error) is JobError
+    assert "signal 9" in str(error)
+    assert "memory" in str(error)
+
+
+def test_cancel_runs_the_jobs_finally(record: Record, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    record.process.start("ct2mri_test_jobs:endless", str(marker))
+    assert record.first.wait(20)
+    record.process.cancel()
+    record.process.cancel()  # a second click changes nothing
+    assert type(record.outcome()) is JobCancelled
+    assert marker.read_text() == "cleaned up"
+
+
+def test_a_deaf_job_is_killed_after_the_grace(record: Record, tmp_path: Path) -> None:
+    record.process.start("ct2mri_test_jobs:deaf", "")
+    assert record.first.wait(20)
+    record.process.cancel(grace_s=0.2)
+    error = record.outcome()
+    assert type(error) is JobCancelled
+    assert "by force" in str(error)
+    assert not is_alive(int(record.events[0].text))  # type: ignore[attr-defined]
+
+
+def test_a_callback_that_raises_leaves_no_child(record: Record, tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def fail(event: Event) -> None:
+        pids.append(int(event.text))  # type: ignore[attr-defined]
+        raise RuntimeError("a bug in the viewer")
+
+    seen: list[object] = []
+    previous, threading.excepthook = threading.excepthook, lambda args: seen.append(args.exc_value)
+    try:
+        record.process.on_event = fail
+        record.process.start("ct2mri_test_jobs:endless", str(tmp_path / "marker"))
+        assert record.process.wait(20)
+    finally:
+        threading.excepthook = previous
+    assert isinstance(seen[0], RuntimeError)
+    assert not is_alive(pids[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_the_parents_death_ends_the_child(record: Record, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    script = f"""
+import time
+from napari_ct2mri.app.process import JobProcess
+JobProcess(on_event=lambda e: print(e.text, flush=True)).start(
+    "ct2mri_test_jobs:endless", {str(marker)!r})
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 15
+    while is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(child)
+    assert marker.read_text() == "cleaned up"
+
+
+def test_errors_of_the_tree_survive_pickling() -> None:
+    import pickle
+
+    for kind in Ct2MriError.__subclasses__():
+        copy = pickle.loads(pickle.dumps(kind("a line")))
+        assert type(copy) is kind
+        assert str(copy) == "a line"
