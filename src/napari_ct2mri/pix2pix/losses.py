@@ -1,0 +1,55 @@
+"""Terms of the loss, on (B, 1, H, W) images in [-1, 1]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["adversarial", "gradient_l1", "ssim"]
+
+_SIGMA = 1.5  # px, Wang et al. 2004
+_RADIUS = 5
+_RANGE = 2.0  # of images in [-1, 1]
+
+
+def ssim(fake: Tensor, real: Tensor) -> Tensor:
+    """Mean structural similarity, Wang et al. 2004, eq. 13, Gaussian window of 11 px.
+
+    Returns
+    -------
+    () in [-1, 1]; 1 for equal images.
+    """
+    c1, c2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
+    moments = torch.cat([fake, real, fake * fake, real * real, fake * real], dim=1)
+    mu_f, mu_r, ff, rr, fr = _blur(moments).split(fake.shape[1], dim=1)
+    var_f, var_r, cov = ff - mu_f**2, rr - mu_r**2, fr - mu_f * mu_r
+    numerator = (2 * mu_f * mu_r + c1) * (2 * cov + c2)
+    return (numerator / ((mu_f**2 + mu_r**2 + c1) * (var_f + var_r + c2))).mean()
+
+
+def gradient_l1(fake: Tensor, real: Tensor) -> Tensor:
+    """Mean absolute difference of the forward differences along y and x."""
+    error = fake - real
+    return error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+
+
+def adversarial(logits: Tensor, is_real: bool, kind: str) -> Tensor:
+    """How far the discriminator's logits are from saying ``is_real``.
+
+    ``bce``: Isola et al. 2017, eq. 1 (non-saturating). ``lsgan``: Mao et al. 2017, eq. 2.
+    """
+    target = torch.full_like(logits, float(is_real))
+    if kind == "lsgan":
+        return F.mse_loss(logits, target)
+    return F.binary_cross_entropy_with_logits(logits, target)
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Separable Gaussian without padding: (B, C, H, W) to (B, C, H - 10, W - 10)."""
+    x = torch.arange(-_RADIUS, _RADIUS + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.softmax(-(x**2) / (2 * _SIGMA**2), dim=0)
+    channels = images.shape[1]
+    rows = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    columns = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    return F.conv2d(F.conv2d(images, rows, groups=channels), columns, groups=channels)

@@ -1,0 +1,441 @@
+"""Pix2Pix training: one flat loop, written as a job.
+
+Isola et al. 2017, section 3.3: the discriminator takes one step, then the generator, with
+Adam. Chance is a function of (seed, epoch) alone and everything else that an epoch starts from
+is written at the end of the one before, so a resumed run ends with the weights of an
+uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_ct2mri.config import PRESETS, LossConfig, ModelConfig, OptimizerConfig, TrainConfig
+from napari_ct2mri.errors import ConfigError, PairError, TrainingError
+from napari_ct2mri.imaging.fingerprint import Fingerprint
+from napari_ct2mri.jobs import EpochDone, Job, Notice, Preview, Progress
+from napari_ct2mri.pix2pix import losses
+from napari_ct2mri.pix2pix.augment import augment
+from napari_ct2mri.pix2pix.checkpoint import (
+    Checkpoint,
+    EpochRecord,
+    Header,
+    load_checkpoint,
+    save_checkpoint,
+)
+from napari_ct2mri.pix2pix.networks import pick_device
+from napari_ct2mri.pix2pix.pairs import PairList, SlicePairs, load_slices, with_neighbours
+from napari_ct2mri.pix2pix.state import TrainingState, state_path, stored_config
+from napari_ct2mri.pix2pix.validation import SCORE, l1_error, reestimate_statistics, validate
+
+__all__ = ["TrainResult", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """Where the model is and how it came to be.
+
+    ``epoch`` made the kept weights, of ``epochs`` that ran; ``stopped`` is empty or says why
+    fewer ran than were asked for.
+    """
+
+    path: Path
+    epoch: int
+    epochs: int
+    validation: Mapping[str, float]
+    stopped: str = ""
+
+
+def train(
+    pairs: PairList,
+    output: Path,
+    config: TrainConfig | None = None,
+    *,
+    contrast: str | None = None,
+    init: Path | None = None,
+    resume: bool = False,
+) -> Job[TrainResult]:
+    """Train a generator on the train rows of ``pairs`` and keep it in ``output``.
+
+    The val rows choose the kept epoch (by ``validation.SCORE``); with ``validate_every`` 0, or
+    without val rows, nothing is chosen and the last epoch is kept. A checkpoint and, beside
+    it, the state for ``resume`` are written after every epoch.
+
+    Parameters
+    ----------
+    config : TrainConfig, optional
+        By default that of the run to resume, else the preset ``default``.
+    contrast : str, optional
+        Train on the rows of this contrast only.
+    init : Path, optional
+        Checkpoint to start from; its network is kept, contrasts it lacks are added.
+    resume : bool
+        Go on where the state beside ``output`` stands, with the settings it had.
+
+    Raises
+    ------
+    PairError, ConfigError, CheckpointError
+        Before anything is written.
+    TrainingError
+        If memory or disk run out or the loss is no number; the last good weights are kept.
+    """
+    output = Path(output)
+    before = load_checkpoint(output if resume else init) if resume or init else None
+    stored = stored_config(state_path(output)) if resume else None
+    config = config or stored or PRESETS["default"]
+    train_rows, val_rows = _split_rows(pairs, contrast, config)
+    config = _with_model(config, train_rows.contrasts, before)
+    if stored:
+        _check_same(config, stored)
+    device = pick_device(config.run.device)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+
+    slices = yield from load_slices(train_rows, config.model)
+    held_out = (yield from load_slices(val_rows, config.model)) if val_rows.rows else None
+    _check_disjoint(slices, held_out)
+
+    if resume:
+        state = TrainingState.load(state_path(output), _digest(slices), device)
+        yield Notice(f"resumed after epoch {len(state.history)} of {config.optimizer.epochs}")
+    else:
+        state = TrainingState.fresh(config, _digest(slices), device)
+        if before:
+            state.start_from(with_heads(before, config.model.contrasts), str(init))
+    header = _header(config, slices, held_out, before)
+    best_validation: Mapping[str, float] = {}
+    stopped = ""
+
+    with _errors_in_words(output, config):
+        while (epoch := len(state.history) + 1) <= config.optimizer.epochs:
+            clock, cpu = time.monotonic(), time.process_time()
+            sums = yield from _run_epoch(state, slices, epoch, output, header)
+            validation: Mapping[str, float] = {}
+            if held_out and config.run.validate_every and epoch % config.run.validate_every == 0:
+                validation = validate(state.average, held_out, config.model)
+            record = EpochRecord(
+                epoch=epoch,
+                losses=sums,
+                validation=dict(validation),
+                cpu_seconds=time.process_time() - cpu,
+            )
+            state.history = (*state.history, record)
+            score = validation.get(SCORE)
+            is_best = score is not None and score > (state.best_score or -math.inf)
+            if is_best:
+                state.best_epoch, state.best_score = epoch, score
+                best_validation = validation
+            if is_best or not state.best_epoch:
+                _save(output, header, state, epoch)
+            state.save(state_path(output))
+            yield EpochDone(
+                epoch,
+                config.optimizer.epochs,
+                sums,
+                validation,
+                is_best,
+                (time.monotonic() - clock) * (config.optimizer.epochs - epoch),
+            )
+            yield _preview(state, held_out or slices, epoch)
+            if _has_lost_patience(state, config.optimizer, epoch):
+                stopped = f"no better validation in {config.optimizer.patience} epochs"
+                break
+        yield from _settle(output, slices, config, device)
+    return TrainResult(
+        output, state.best_epoch or len(state.history), len(state.history), best_validation, stopped
+    )
+
+
+def _run_epoch(
+    state: TrainingState, slices: SlicePairs, epoch: int, output: Path, header: Header
+) -> Job[dict[str, float]]:
+    """One pass over the slices in random order; mean losses by term."""
+    config = state.config
+    chance = torch.Generator().manual_seed(config.run.seed * 1_000_003 + epoch)
+    torch.manual_seed(config.run.seed * 1_000_003 + epoch)  # dropout's
+    state.set_rate(learning_rate(config.optimizer, epoch))
+    state.generator.train()
+    batches = torch.randperm(len(slices), generator=chance).split(config.optimizer.batch)
+    sums: dict[str, float] = {}
+    finished = False
+    try:
+        for step, index in enumerate(batches):
+            ct, mr, contrast = _batch(slices, index.numpy(), config.model)
+            ct, mr = augment(ct, mr, config.augment, chance)
+            terms = _step(state, ct, mr, contrast)
+            state.update_average((epoch - 1) * len(batches) + step)
+            for name, value in terms.items():
+                if not math.isfinite(value):
+                    raise TrainingError(
+                        f"epoch {epoch}, step {step + 1}: loss {name} is {value}; weights of the "
+                        f"epoch before are kept in {output}. Lower learning_rate or a loss weight"
+                    )
+                sums[name] = sums.get(name, 0.0) + value * len(index) / len(slices)
+            yield Progress(step + 1, len(batches), f"steps of epoch {epoch}")
+        finished = True
+    finally:
+        if not finished and epoch == 1 and all(math.isfinite(v) for v in sums.values()):
+            _save(output, header, state, 0)  # cancelled before there was any checkpoint
+    return sums
+
+
+def _step(state: TrainingState, ct: Tensor, mr: Tensor, contrast: Tensor) -> dict[str, float]:
+    """One step of the discriminator, where there is one, then one of the generator."""
+    loss = state.config.loss
+    device = next(state.generator.parameters()).device
+    ct, mr = ct.to(device), mr.to(device)
+    every_head = state.generator(ct)  # (B, contrasts, H, W)
+    fake = every_head[torch.arange(len(ct)), contrast][:, None]
+    terms = {}
+    adversary = None
+    if state.discriminator and state.discriminator_optimizer:
+        condition = _condition(ct, contrast, every_head.shape[1])
+        real_logits = state.discriminator(condition, mr)
+        fake_logits = state.discriminator(condition, fake.detach())
+        judged = 0.5 * (
+            losses.adversarial(real_logits, True, loss.gan)
+            + losses.adversarial(fake_logits, False, loss.gan)
+        )
+        state.discriminator_optimizer.zero_grad(set_to_none=True)
+        judged.backward()
+        state.discriminator_optimizer.step()
+        terms["discriminator"] = float(judged.detach())
+        state.discriminator.requires_grad_(False)
+        adversary = losses.adversarial(state.discriminator(condition, fake), True, loss.gan)
+    parts = _generator_terms(fake, mr, loss, adversary)
+    state.optimizer.zero_grad(set_to_none=True)
+    sum(weight * value for weight, value in parts.values()).backward()  # type: ignore[union-attr]
+    state.optimizer.step()
+    if state.discriminator:
+        state.discriminator.requires_grad_(True)
+    return {**{name: float(value.detach()) for name, (_, value) in parts.items()}, **terms}
+
+
+def _generator_terms(
+    fake: Tensor, real: Tensor, loss: LossConfig, adversary: Tensor | None
+) -> dict[str, tuple[float, Tensor]]:
+    """Weight and value of each term in use."""
+    parts: dict[str, tuple[float, Tensor]] = {}
+    if loss.l1:
+        parts["l1"] = loss.l1, (fake - real).abs().mean()
+    if loss.ssim:
+        parts["ssim"] = loss.ssim, 1 - losses.ssim(fake, real)
+    if loss.gradient:
+        parts["gradient"] = loss.gradient, losses.gradient_l1(fake, real)
+    if adversary is not None:
+        parts["gan"] = loss.gan_weight, adversary
+    if not parts:
+        raise ConfigError("every weight of the loss is 0; give l1, ssim, gradient or gan a weight")
+    return parts
+
+
+def _condition(ct: Tensor, contrast: Tensor, contrasts: int) -> Tensor:
+    """What the discriminator sees beside the MR: the CT and, of several contrasts, which."""
+    if contrasts == 1:
+        return ct
+    planes = torch.nn.functional.one_hot(contrast, contrasts).to(ct)[:, :, None, None]
+    return torch.cat([ct, planes.expand(-1, -1, *ct.shape[2:])], dim=1)
+
+
+def learning_rate(config: OptimizerConfig, epoch: int) -> float:
+    """Constant, then falling linearly towards zero over the last ``decay_epochs``."""
+    left = config.epochs + 1 - epoch
+    return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
+
+
+def with_heads(checkpoint: Checkpoint, contrasts: tuple[str, ...]) -> dict[str, Tensor]:
+    """Weights with one output channel per contrast; new ones start as the mean of the old."""
+    weights = dict(checkpoint.weights)
+    known = checkpoint.contrasts
+    for name, axis in (("up.0.conv.weight", 1), ("up.0.conv.bias", 0)):
+        old = weights[name]
+        mean = old.mean(dim=axis, keepdim=True)
+        weights[name] = torch.cat(
+            [old.narrow(axis, known.index(c), 1) if c in known else mean for c in contrasts],
+            dim=axis,
+        )
+    return weights
+
+
+def _split_rows(
+    pairs: PairList, contrast: str | None, config: TrainConfig
+) -> tuple[PairList, PairList]:
+    train_rows = pairs.where("train", contrast)
+    if not train_rows.rows:
+        of = f" of contrast {contrast!r}" if contrast else ""
+        raise PairError(
+            f"{pairs.path}: no train rows{of}; its contrasts are {', '.join(pairs.contrasts)}"
+        )
+    val_rows = pairs.where("val", contrast)
+    known = train_rows.contrasts
+    kept = tuple(row for row in val_rows.rows if row.contrast in known)
+    return train_rows, PairList(pairs.path, kept if config.run.validate_every else ())
+
+
+def _with_model(
+    config: TrainConfig, contrasts: tuple[str, ...], before: Checkpoint | None
+) -> TrainConfig:
+    """The config with its contrasts, on the network of the model it starts from."""
+    model = config.model
+    known = model.contrasts
+    if before:
+        free = {"contrasts": ()}
+        asked = model.model_copy(update=free)
+        theirs = before.config.model.model_copy(update=free)
+        if asked not in (theirs, PRESETS[config.preset].model):
+            raise ConfigError(
+                "the model to start from fixes network, input and scale; leave those settings out"
+            )
+        model, known = before.config.model, before.contrasts
+    wanted = (*known, *(c for c in contrasts if c not in known))
+    side, step = model.scale.frame_px, 2**model.network.levels
+    if side % step:
+        raise ConfigError(
+            f"frame_px {side} is not a multiple of 2^levels = {step}; choose "
+            f"{-(-side // step) * step} or fewer levels"
+        )
+    return config.model_copy(
+        update={"model": ModelConfig.parse({**model.model_dump(), "contrasts": wanted}, "model")}
+    )
+
+
+def _check_disjoint(slices: SlicePairs, held_out: SlicePairs | None) -> None:
+    if held_out is None:
+        return
+    known = {f.sha256 for f in slices.fingerprints}
+    if any(f.sha256 in known for f in held_out.fingerprints):
+        raise PairError(
+            "a CT slice of the val rows is, pixel for pixel, one of the train rows under another "
+            "patient's name; give both rows one patient and one split"
+        )
+
+
+def _check_same(asked: TrainConfig, stored: TrainConfig) -> None:
+    """Name the first setting in which a resumed run would differ."""
+    a, b = asked.model_dump(exclude={"run"}), stored.model_dump(exclude={"run"})
+    for group in a:
+        if a[group] != b[group]:
+            raise ConfigError(
+                f"--resume goes on with the settings of the run, but {group} differs: "
+                f"{a[group]} vs {b[group]}; leave the flags as they were, or train anew"
+            )
+    if asked.run.seed != stored.run.seed:
+        raise ConfigError(f"--resume needs the run's seed {stored.run.seed}")
+
+
+def _header(
+    config: TrainConfig,
+    slices: SlicePairs,
+    held_out: SlicePairs | None,
+    before: Checkpoint | None,
+) -> Header:
+    """The part of the checkpoint's header that does not change from epoch to epoch."""
+
+    def merge(
+        own: tuple[Fingerprint, ...], before: tuple[tuple[str, str], ...]
+    ) -> tuple[tuple[str, str], ...]:
+        return tuple(dict.fromkeys((*before, *((f.sha256, f.dhash) for f in own))))
+
+    return Header(
+        config=config,
+        trained_on=merge(slices.fingerprints, before.header.trained_on if before else ()),
+        selected_on=merge(
+            held_out.fingerprints if held_out else (),
+            before.header.selected_on if before else (),
+        ),
+    )
+
+
+def _save(output: Path, header: Header, state: TrainingState, epoch: int) -> None:
+    known = header.model_copy(update={"epochs": epoch, "history": state.history})
+    save_checkpoint(output, Checkpoint(known, state.average.state_dict()))
+
+
+def _settle(
+    output: Path, slices: SlicePairs, config: TrainConfig, device: torch.device
+) -> Job[None]:
+    """Re-estimate the kept generator's batch statistics on its training slices, if better."""
+    if config.model.network.norm != "batch":
+        return
+    kept = load_checkpoint(output)
+    state = TrainingState.fresh(config, "", device)
+    state.start_from(kept.weights, str(output))
+    before = l1_error(state.generator, slices, config.model)
+    reestimate_statistics(state.generator, slices, config.model)
+    after = l1_error(state.generator, slices, config.model)
+    if after < before:
+        save_checkpoint(output, Checkpoint(kept.header, state.generator.state_dict()))
+        yield Notice(
+            f"batch statistics re-estimated on the training slices: L1 {before:.4f} -> {after:.4f}"
+        )
+
+
+def _batch(
+    slices: SlicePairs, index: np.ndarray, model: ModelConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """CT (B, C, H, W), MR (B, 1, H, W) and contrast (B,) of some slices."""
+    ct = with_neighbours(slices.ct, slices.patient, index, model.input.neighbours)
+    return (
+        torch.from_numpy(ct.astype(np.float32)),
+        torch.from_numpy(slices.mr[index].astype(np.float32))[:, None],
+        torch.from_numpy(slices.contrast[index]),
+    )
+
+
+@torch.no_grad()
+def _preview(state: TrainingState, slices: SlicePairs, epoch: int) -> Preview:
+    """The middle slice of the first patient, as the kept weights see it."""
+    first = np.flatnonzero(slices.patient == slices.patient[0])
+    middle = first[len(first) // 2 : len(first) // 2 + 1]
+    ct, mr, contrast = _batch(slices, middle, state.config.model)
+    state.average.eval()
+    device = next(state.average.parameters()).device
+    fake = state.average(ct.to(device))[0, int(contrast[0])].cpu().numpy()
+    name = state.config.model.contrasts[int(contrast[0])]
+    return Preview(epoch, ct[0, ct.shape[1] // 2].numpy(), mr[0, 0].numpy(), fake, name)
+
+
+def _has_lost_patience(state: TrainingState, config: OptimizerConfig, epoch: int) -> bool:
+    waited = epoch - state.best_epoch
+    return bool(config.patience and state.best_epoch and waited >= config.patience)
+
+
+def _digest(slices: SlicePairs) -> str:
+    text = "".join(f.sha256 for f in slices.fingerprints)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def _errors_in_words(output: Path, config: TrainConfig) -> Iterator[None]:
+    """Say what to do when memory or disk run out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC and "No space" not in str(error):
+            raise TrainingError(f"{output}: cannot be written: {error}") from error
+        raise TrainingError(
+            f"{output}: the disk is full; what was saved before is whole. Free some space and go "
+            "on with --resume"
+        ) from error
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        is_memory = not isinstance(error, RuntimeError) or any(
+            word in str(error).lower() for word in ("out of memory", "alloc")
+        )
+        if not is_memory:
+            raise
+        raise TrainingError(
+            f"out of memory with batch {config.optimizer.batch}, width "
+            f"{config.model.network.width}, frame_px {config.model.scale.frame_px}; lower batch "
+            "first, then width"
+        ) from error

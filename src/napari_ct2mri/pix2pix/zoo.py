@@ -1,0 +1,66 @@
+"""Released models, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from napari_ct2mri.errors import CheckpointError
+
+__all__ = ["DEFAULT_MODEL", "ModelCard", "find_model", "models"]
+
+DEFAULT_MODEL = "ct2mri-base"
+_ENDING = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One released model: its file, what it makes, and the first paragraph of its card."""
+
+    name: str
+    path: Path
+    contrasts: tuple[str, ...]
+    size_bytes: int
+    summary: str
+
+
+def models() -> tuple[ModelCard, ...]:
+    """Every released model, by name."""
+    return tuple(_card(path) for path in sorted(_folder().glob(f"*{_ENDING}")))
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The file of a released model's name, or the path itself if it is a file.
+
+    Raises
+    ------
+    CheckpointError
+        If it is neither; lists the names.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    released = _folder() / f"{name_or_path}{_ENDING}"
+    if path.name == str(name_or_path) and released.is_file():
+        return released
+    names = ", ".join(card.name for card in models()) or "none"
+    raise CheckpointError(
+        f"{name_or_path}: neither a file nor a released model; released are: {names}"
+    )
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("napari_ct2mri.models")))
+
+
+def _card(path: Path) -> ModelCard:
+    from napari_ct2mri.pix2pix.checkpoint import read_header
+
+    header = read_header(path)
+    text = path.with_suffix(".md")
+    paragraphs = text.read_text(encoding="utf-8").split("\n\n") if text.is_file() else []
+    plain = [p for p in paragraphs if not p.startswith(("#", "---", "|", "!"))]
+    summary = " ".join(plain[0].split()) if plain else ""
+    contrasts = header.config.model.contrasts
+    return ModelCard(path.stem, path, contrasts, path.stat().st_size, summary)
