@@ -66,7 +66,7 @@ def run_python(code: str, *flags: str, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-def test_import_names_are_resolved(tmp_path: Path) -> None:
+def test_import_names_are_resolved() -> None:
     assert "napari_ct2mri.errors" in {name for _, name in imported_by(PACKAGE / "jobs.py")}
     assert "napari_ct2mri.imaging.volume" in modules("imaging")
 
@@ -191,3 +191,16 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
         if private.search(line)
     ]
     assert not found
+
+
+def test_documents_link_to_what_exists() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").glob("*.md")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+        if ":" not in link
+    ]
+    assert links
+    dead = [f"{p.relative_to(ROOT)}: {link}" for p, link in links if not (p.parent / link).exists()]
+    assert not dead
