@@ -1,0 +1,254 @@
+"""``ct2mri``: every job on the command line.
+
+A command builds a job, the one driver runs it, and what came of it is printed to stdout. A
+wrong input is one line on stderr and exit code 1; Ctrl-C is exit code 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from napari_ct2mri import __version__
+from napari_ct2mri.app.flags import config_from_flags, window_from_flag, with_config_flags
+from napari_ct2mri.app.terminal import run_in_terminal
+from napari_ct2mri.config import Preset
+from napari_ct2mri.errors import Ct2MriError, JobCancelled
+
+__all__ = ["app", "main"]
+
+Modality = Literal["CT", "MR"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Input = Annotated[
+    Path,
+    Parameter(
+        name="INPUT",
+        help="DICOM folder, NIfTI, NRRD, MHA/MHD, a picture, a folder of pictures, or pairs.csv.",
+    ),
+]
+Output = Annotated[
+    Path,
+    Parameter(
+        help="Its ending is the format; a folder for pictures; for a pairs.csv a folder with "
+        "contrast/patient/CT-file in it."
+    ),
+]
+Split = Literal["train", "val", "test", "all"]
+Pairs = Annotated[Path, Parameter(help="A CSV with columns ct,mr,patient,contrast,split.")]
+SeriesFlag = Annotated[
+    str | None, Parameter(help="Which of several: its number in info, or its UID.")
+]
+ModalityFlag = Annotated[Modality | None, Parameter(help="Decides where a file does not say.")]
+Model = Annotated[str | None, Parameter(help="A name that models lists, or a checkpoint.")]
+Native = Annotated[
+    bool, Parameter(help="Leave pixels as they are: no scaling to the model's head size.")
+]
+Published = Annotated[
+    bool,
+    Parameter(help="As Isola et al. ran it: each slice's own statistics, dropout on."),
+]
+
+app = App(
+    name="ct2mri",
+    version=__version__,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=""),
+    help="CT to MR: pair, train, synthesize, measure. For research; not a diagnostic device.\n\n"
+    "Any command takes --debug, which shows where an error arose.",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, 1 for an error, 130 for Ctrl-C."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    is_debug = "--debug" in tokens
+    tokens = [token for token in tokens if token != "--debug"]
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except (JobCancelled, KeyboardInterrupt) as error:
+        return _fail(str(error) or "cancelled", 130)
+    except Exception as error:
+        if is_debug:
+            raise
+        return _fail(_in_words(error), 1)
+    return 0
+
+
+@app.command
+def demo(
+    directory: Annotated[Path, Parameter(help="Where everything goes.")] = Path("ct2mri-demo"), /
+) -> None:
+    """The main job, end to end, on patients it simulates; takes under 5 minutes."""
+    from napari_ct2mri.app import show, workflows
+
+
+
+@app.command
+def info(path: Input, /, *, modality: ModalityFlag = None, json: bool = False) -> None:
+    """Say what was found: series, geometry, ranges, problems.
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    from napari_ct2mri.app import show, workflows
+
+    found = run_in_terminal(workflows.info(path, modality=modality))
+    show.as_json(found) if json else show.info(found)
+
+
+@app.command
+def convert(
+    path: Input,
+    output: Output,
+    /,
+    *,
+    series: SeriesFlag = None,
+    modality: ModalityFlag = None,
+) -> None:
+    """Write INPUT in the format of OUTPUT's ending; voxels and geometry stay as they are."""
+    from napari_ct2mri.app import show, workflows
+
+    job = workflows.convert(path, output, series=series, modality=modality)
+    show.outputs(run_in_terminal(job).outputs)
+
+
+@app.command
+def phantom(directory: Path, /, *, subjects: int = 6, seed: int = 0) -> None:
+    """Simulate CT/MR volume pairs and their pairs.csv.
+
+    Parameters
+    ----------
+    directory
+        Where they go.
+    subjects
+        How many heads.
+    seed
+        The same seed gives the same heads.
+    """
+    from napari_ct2mri.app import show, workflows
+
+    show.outputs([run_in_terminal(workflows.phantom(directory, subjects=subjects, seed=seed))])
+
+
+def train(
+    pairs: Pairs,
+    /,
+    *,
+    output: Annotated[Path, Parameter(help="The checkpoint to write, *.safetensors.")],
+    preset: Annotated[Preset, Parameter(help="Decides what no flag says.")] = "default",
+    contrast: Annotated[str | None, Parameter(help="Only the rows of this one.")] = None,
+    init: Annotated[str | None, Parameter(help="Start from this model.")] = None,
+    resume: Annotated[
+        bool, Parameter(help="Go on where a former run into --output stopped.")
+    ] = False,
+    **leaves: Any,
+) -> None:
+    """Train a generator on the train rows of a pairs.csv; val rows choose the best epoch."""
+    from napari_ct2mri.app import show, workflows
+
+    config = config_from_flags(preset, leaves)
+    job = workflows.train(pairs, output, config, contrast=contrast, init=init, resume=resume)
+    show.trained(run_in_terminal(job))
+
+
+app.command(with_config_flags(train))
+
+
+@app.command
+def synthesize(
+    path: Input,
+    output: Output,
+    /,
+    *,
+    model: Model = None,
+    contrast: Annotated[str | None, Parameter(help="Of those the model makes.")] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        Parameter(help="Level and width in HU, for a model with one window."),
+    ] = None,
+    native: Native = False,
+    published: Published = False,
+    series: SeriesFlag = None,
+    modality: ModalityFlag = None,
+    device: Device = "auto",
+) -> None:
+    """Make an MR of every CT in INPUT, on the CT's own grid."""
+    from napari_ct2mri.app import show, workflows
+
+    job = workflows.synthesize(
+        path,
+        output,
+        model=model,
+        contrast=contrast,
+        window=window_from_flag(window),
+        native=native,
+        published=published,
+        series=series,
+        modality=modality,
+        device=device,
+    )
+    show.outputs(run_in_terminal(job).outputs)
+
+
+@app.command
+def evaluate(
+    pairs: Pairs,
+    /,
+    *,
+    output: Annotated[Path, Parameter(help="The folder of the report.")],
+    model: Model = None,
+    predictions: Annotated[
+        Path | None, Parameter(help="A folder that synthesize filled from the same pairs.csv.")
+    ] = None,
+    split: Split = "test",
+    contrast: Annotated[str | None, Parameter(help="Only the rows of this one.")] = None,
+    native: Native = False,
+    published: Published = False,
+    device: Device = "auto",
+) -> None:
+    """Measure predictions against real MR, and say whether the model has seen the patients."""
+    from napari_ct2mri.app import show, workflows
+
+    job = workflows.evaluate(
+        pairs,
+        output,
+        model=model,
+        predictions=predictions,
+        split=split,
+        contrast=contrast,
+        native=native,
+        published=published,
+        device=device,
+    )
+    show.evaluated(run_in_terminal(job))
+
+
+@app.command
+def models() -> None:
+    """List the released models."""
+    from napari_ct2mri.app import show
+    from napari_ct2mri.pix2pix.zoo import models as released
+
+    show.models(released())
+
+
+def _fail(text: str, code: int) -> int:
+    print("ct2mri:", " ".join(text.split()), file=sys.stderr)
+    return code
+
+
+def _in_words(error: Exception) -> str:
+    """One line for what was expected to go wrong, and for what was not."""
+    if isinstance(error, Ct2MriError):
+        return str(error)
+    if isinstance(error, CycloptsError):
+        return f"{error} `ct2mri --help` lists what there is."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'system'}: {error.strerror}"
+    return f"{type(error).__name__}: {error} (unexpected; --debug shows where)"

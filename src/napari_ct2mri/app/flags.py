@@ -1,0 +1,151 @@
+"""The flags of ``train``, built from the leaves of the settings tree.
+
+A setting that is added to ``config`` has its flag, help, bounds and group here at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from cyclopts import Group, Parameter
+from pydantic.fields import FieldInfo
+
+from napari_ct2mri.config import PRESETS, Frozen, Preset, TrainConfig, Window, leaf_paths, preset
+from napari_ct2mri.errors import ConfigError
+
+__all__ = ["config_from_flags", "window_from_flag", "with_config_flags"]
+
+_SIGNS = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))
+
+
+def with_config_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Put a keyword for every leaf of :class:`TrainConfig` in place of ``**leaves``.
+
+    A flag that is not given is ``None``, so that the preset decides.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    leaves = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=flag)
+        for name, flag in _flags().items()
+        if name not in signature.parameters
+    ]
+    command.__signature__ = signature.replace(parameters=[*own, *leaves])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in (*own, *leaves)}
+    return command
+
+
+def config_from_flags(name: Preset, given: dict[str, Any]) -> TrainConfig:
+    """The preset with the flags that were given; ``epochs`` alone scales ``decay_epochs`` too.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of bounds.
+    """
+    leaves = {leaf: value for leaf, value in given.items() if value is not None}
+    if "windows" in leaves:
+        leaves["windows"] = [_parse_window(text) for text in leaves["windows"]]
+    if "epochs" in leaves:  # the schedule keeps its shape
+        usual = PRESETS[name].optimizer
+        leaves.setdefault("decay_epochs", leaves["epochs"] * usual.decay_epochs // usual.epochs)
+    try:
+        return preset(name, **leaves)
+    except ConfigError as error:
+        flags = {".".join(path): leaf for leaf, path in leaf_paths(TrainConfig)}
+        named = re.sub(
+            r"setting '([\w.]+)'",
+            lambda found: "--" + flags.get(found[1], found[1]).replace("_", "-"),
+            str(error),
+        )
+        raise ConfigError(named) from error
+
+
+def window_from_flag(level_width: tuple[float, float] | None) -> Window | None:
+    """``--window LEVEL WIDTH``, where it was given."""
+    if level_width is None:
+        return None
+    return Window.parse(dict(zip(("level", "width"), level_width, strict=True)), "--window")
+
+
+def _parse_window(text: str) -> Window:
+    """``LEVEL/WIDTH`` in HU, as in ``40/80``."""
+    try:
+        level, width = (float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise ConfigError(f"--windows {text}: expected LEVEL/WIDTH in HU, as in 40/80") from error
+    return Window.parse({"level": level, "width": width}, f"--windows {text}")
+
+
+def _flags() -> dict[str, Any]:
+    """Leaf name to the annotation of its flag."""
+    return {
+        leaf: _flag(_field(path), path)
+        for leaf, path in leaf_paths(TrainConfig)
+        if leaf != "preset"
+    }
+
+
+def _field(path: tuple[str, ...]) -> FieldInfo:
+    *parents, last = path
+    group: type[Frozen] = TrainConfig
+    for parent in parents:
+        group = group.model_fields[parent].annotation  # type: ignore[assignment]
+    return group.model_fields[last]
+
+
+def _flag(field: FieldInfo, path: tuple[str, ...]) -> Any:
+    is_list = get_args(field.annotation)[-1:] == (Ellipsis,)
+    kind = list[str] if is_list else field.annotation
+    parameter = Parameter(
+        help=_help(field, path),
+        group=_group(path[-2]),
+        show_default=False,
+        consume_multiple=is_list,
+    )
+    return Annotated[kind | None, parameter]  # type: ignore[operator]
+
+
+@cache
+def _group(name: str) -> Group:
+    """One panel of the help for each group of settings, in the order of the tree."""
+    return Group.create_ordered(name.capitalize())
+
+
+def _help(field: FieldInfo, path: tuple[str, ...]) -> str:
+    """Title, description, bounds, and what each preset says."""
+    text = f"{field.title}. {field.description}" if field.description else f"{field.title}."
+    bounds = ", ".join(
+        f"{sign} {_shown(getattr(limit, attribute))}"
+        for limit in field.metadata
+        for kind, attribute, sign in _SIGNS
+        if isinstance(limit, kind)
+    )
+    defaults = {name: _shown(_value(config, path)) for name, config in PRESETS.items()}
+    same = len(set(defaults.values())) == 1
+    default = (
+        next(iter(defaults.values()))
+        if same
+        else ", ".join(f"{name}: {value}" for name, value in defaults.items())
+    )
+    return f"{text} [{bounds + '; ' if bounds else ''}{default or 'none'}]"
+
+
+def _value(config: Frozen, path: tuple[str, ...]) -> Any:
+    value: Any = config
+    for name in path:
+        value = getattr(value, name)
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(_shown(item) for item in value)
+    if isinstance(value, Window):
+        return f"{value.level:g}/{value.width:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,109 @@
+"""Results on stdout: tables on a terminal, the same tables as text elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_ct2mri.app.workflows import Found, Info
+    from napari_ct2mri.pix2pix.training import TrainResult
+    from napari_ct2mri.pix2pix.zoo import ModelCard
+
+__all__ = ["as_json", "info", "models", "outputs", "trained"]
+
+_WIDE = 160  # characters, where no terminal says how many there are
+
+
+def as_json(found: Info) -> None:
+    """Print all that was found as JSON; no patient data is in it."""
+    print(json.dumps(asdict(found), indent=2, default=str))
+
+
+def info(found: Info) -> None:
+    """Print series one below the other, pairs as a table."""
+    for series in found.series:
+        print("\n".join(_series_lines(series)))
+    if found.pairs:
+        rows = [(p.patient, p.contrast, p.split, str(p.rows)) for p in found.pairs]
+        table(("patient", "contrast", "split", "pairs"), rows, numbers=1)
+
+
+def outputs(paths: Sequence[Path]) -> None:
+    """Print what was written: one file by its name, several by their folder and count."""
+    folders = dict.fromkeys(path.parent for path in paths)
+    if len(paths) == 1:
+        print(paths[0])
+    for folder in folders if len(paths) > 1 else ():
+        print(f"{folder}: {sum(path.parent == folder for path in paths)} files")
+
+
+def trained(result: TrainResult) -> None:
+    """Print where the model is and how good it was on the selection patients."""
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in result.validation.items())
+    print(f"{result.path}: epoch {result.epoch} of {result.epochs}")
+    if figures:
+        print(f"selection patients, in the head: {figures}")
+    if result.stopped:
+        print(f"stopped: {result.stopped}")
+
+
+def models(cards: Iterable[ModelCard]) -> None:
+    """Print the released models."""
+    rows = [
+        (card.name, ", ".join(card.contrasts), f"{card.size_bytes / 1e6:.1f} MB", card.summary)
+        for card in cards
+    ]
+    table(("name", "contrasts", "size", "what it is"), rows)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> None:
+    """Print a table; the last ``numbers`` columns are aligned to the right."""
+    import sys
+
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    is_terminal = sys.stdout.isatty()
+    view = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(columns):
+        view.add_column(
+            name,
+            justify="right" if i >= len(columns) - numbers else "left",
+            no_wrap=bool(numbers),
+        )
+    for row in rows:
+        view.add_row(*row)
+    Console(width=None if is_terminal else _WIDE, markup=False, highlight=False).print(view)
+
+
+def _series_lines(found: Found) -> list[str]:
+    """One series as a person reads it."""
+    lines = [f"({found.number}) {found.kind} {found.modality}: {found.description}"]
+    if found.uid:
+        lines.append(f"    series    {found.uid}")
+    lines.append(f"    files     {found.files}")
+    if found.shape:
+        lines.append(f"    size      {_times(found.shape)} (z, y, x)")
+    if found.geometry:
+        lines += [
+            f"    spacing   {_times(found.geometry.spacing)} mm",
+            f"    origin    {_list(found.geometry.origin)} mm (x, y, z; LPS)",
+            f"    direction {_list(found.geometry.direction)}",
+        ]
+    if found.values:
+        low, high = found.values
+        lines.append(f"    values    {low:g} to {high:g} {found.unit}")
+    return lines + [f"    note      {problem}" for problem in found.problems]
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)

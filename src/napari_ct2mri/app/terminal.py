@@ -1,0 +1,153 @@
+"""A job in the terminal: bars where somebody watches, plain lines where not, Ctrl-C heard.
+
+Progress goes to stderr, results to stdout, so that a result can be piped.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from napari_ct2mri.jobs import EpochDone, Event, Job, Notice, Progress, run_job
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+__all__ = ["Terminal", "run_in_terminal"]
+
+R = TypeVar("R")
+
+PLAIN_STEP_S = 5.0
+"""Without a terminal, a job says at most so often how far it is."""
+
+
+def run_in_terminal(job: Job[R]) -> R:
+    """Drive ``job``, show its events and return its result.
+
+    The first Ctrl-C cancels it cleanly at its next event, the second kills the process.
+
+    Raises
+    ------
+    JobCancelled
+        After the first Ctrl-C, when the job has cleaned up.
+    """
+    with Terminal() as terminal, _ctrl_c(terminal.say) as is_cancelled:
+        return run_job(job, terminal.show, is_cancelled)
+
+
+class Terminal:
+    """Shows events on stderr: as bars on a terminal, as plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars: Bars | None = None
+        self._task: TaskID | None = None
+        self._what = ""  # the bar shows
+        self._said: tuple[str, float] = ("", -PLAIN_STEP_S)  # the last plain progress, and when
+
+    def __enter__(self) -> Terminal:
+        if sys.stderr.isatty():
+            self._bars = _bars()
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """Write a line that stays, above the bars."""
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def show(self, event: Event) -> None:
+        """Show an event; pictures are for the viewer."""
+        if isinstance(event, Notice):
+            self.say(f"note: {event.text}")
+        elif isinstance(event, EpochDone):
+            self.say(_epoch_line(event))
+        elif isinstance(event, Progress):
+            self._advance(event)
+
+    def _advance(self, event: Progress) -> None:
+        if self._bars is None:
+            self._plain(event)
+            return
+        if event.what != self._what or self._task is None:
+            if self._task is not None:  # a training has a bar an epoch; only the last is shown
+                self._bars.remove_task(self._task)
+            self._task = self._bars.add_task(event.what, total=event.total)
+            self._what = event.what
+        self._bars.update(self._task, completed=event.done, total=event.total)
+
+    def _plain(self, event: Progress) -> None:
+        """A line every few seconds, and the last of what such a line was written of."""
+        now = time.monotonic()
+        what, when = self._said
+        is_last = event.done == event.total and event.what == what
+        if now - when >= PLAIN_STEP_S or is_last:
+            self._said = (event.what, now)
+            self.say(f"{event.what}: {event.done} of {event.total}")
+
+
+def _bars() -> Bars:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    return Bars(
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _epoch_line(event: EpochDone) -> str:
+    parts = [f"epoch {event.epoch}/{event.epochs}", _figures(event.losses)]
+    if event.validation:
+        parts.append("validation " + _figures(event.validation))
+    if event.is_best:
+        parts.append("best so far")
+    if event.seconds_left >= 1:
+        minutes, seconds = divmod(round(event.seconds_left), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
+    return "  ".join(part for part in parts if part)
+
+
+def _figures(values: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+@contextmanager
+def _ctrl_c(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Within: the first Ctrl-C is remembered, the second ends the process at once."""
+    cancelled = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        cancelled.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        say("cancelling; Ctrl-C again to stop at once")
+
+    if threading.current_thread() is not threading.main_thread():  # no signals there
+        yield cancelled.is_set
+        return
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield cancelled.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,22 @@
+"""Every command as a job: a generator of events with a frozen result.
+
+The terminal (``app.cli``) and the viewer (through ``app.process``) run the same ones. Importing
+them is cheap; torch and the image libraries come with the first step of a job.
+"""
+
+from napari_ct2mri.app.workflows.images import Converted, Found, Info, PairCount, convert, info
+from napari_ct2mri.app.workflows.synthesis import Synthesized, synthesize, synthesize_volume
+from napari_ct2mri.app.workflows.training import train
+
+__all__ = [
+    "Converted",
+    "Found",
+    "Info",
+    "PairCount",
+    "Synthesized",
+    "convert",
+    "info",
+    "synthesize",
+    "synthesize_volume",
+    "train",
+]

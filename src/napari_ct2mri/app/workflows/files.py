@@ -1,0 +1,219 @@
+"""What a command reads and where it writes: one rule for every kind of INPUT and OUTPUT.
+
+INPUT is a volume in any format, one picture, a folder of pictures or a ``pairs.csv`` (its CT
+column). OUTPUT takes its format from its ending; for a folder of pictures it is a folder with
+the same names; for a pair list it is ``OUTPUT/<contrast>/<patient>/<ct file stem>`` with
+``.png`` for pictures and ``.nii.gz`` for volumes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ct2mri.errors import ImageError, PairError
+from napari_ct2mri.imaging.volume import Modality, Volume
+
+if TYPE_CHECKING:
+    from napari_ct2mri.pix2pix.pairs import PairList, PairRow
+
+__all__ = [
+    "Stack",
+    "is_pair_list",
+    "new_folder",
+    "pair_stacks",
+    "prediction_path",
+    "single_stack",
+]
+
+_VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+_LOSSLESS = (".png", ".tif", ".tiff")
+_SAFE_NAME = re.compile(r"[^\0/\\:*?\"<>|]{1,200}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """Slices of one head, read together, and where what is made of them goes.
+
+    Attributes
+    ----------
+    volume : Volume
+    target : Path
+        The file to write, or the folder of the pictures ``names``.
+    names : tuple of str
+        One file name a slice; empty where ``target`` is the file.
+    contrast : str or None
+        What the pair list asks for; ``None`` without one.
+    """
+
+    volume: Volume
+    target: Path
+    names: tuple[str, ...] = ()
+    contrast: str | None = None
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files that :meth:`write` writes."""
+        return tuple(self.target / name for name in self.names) or (self.target,)
+
+    @property
+    def folder(self) -> Path:
+        """In which the files of :attr:`outputs` lie."""
+        return self.target if self.names else self.target.parent
+
+    def write(self, volume: Volume) -> None:
+        """Write what was made of this stack; each file appears whole or not at all."""
+        from napari_ct2mri.imaging.io import write_volume
+
+        with new_folder(self.folder):
+            write_volume(volume, self.target, names=self.names or None)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Make ``folder`` with its parents; after an error, those that are empty go again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # one holds something: it and those above it stay
+            for path in missing:
+                path.rmdir()
+        raise
+
+
+def is_pair_list(path: Path) -> bool:
+    """Whether INPUT is a ``pairs.csv``."""
+    return path.suffix.lower() == ".csv"
+
+
+def single_stack(
+    path: Path, output: Path, *, series: str | None = None, modality: Modality | None = None
+) -> Stack:
+    """One volume, one picture, or a folder of pictures.
+
+    Raises
+    ------
+    ImageError
+        If ``path`` is no image, or ``output`` cannot hold what is made of it.
+    """
+    from napari_ct2mri.imaging.io import picture_files, read_volume
+
+    if output.resolve() == path.resolve():
+        raise ImageError(f"{output}: OUTPUT would overwrite INPUT; give another name")
+    is_file = _is_file_name(output)
+    volume = read_volume(path, series=series, modality=modality)
+    if is_file:
+        if output.suffix.lower() in _LOSSLESS and len(volume.data) > 1:
+            raise ImageError(
+                f"{output}: one picture cannot hold {len(volume.data)} slices; give a folder, or "
+                f"a name that ends in {', '.join(_VOLUME_ENDINGS)}"
+            )
+        return Stack(volume, output)
+    if path.is_dir() and volume.is_picture:
+        names = tuple(_lossless(file) for file in picture_files(path))
+    else:
+        width = max(3, len(str(len(volume.data))))
+        names = tuple(f"{i + 1:0{width}d}.png" for i in range(len(volume.data)))
+    return Stack(volume, output, names)
+
+
+def pair_stacks(pairs: PairList, output: Path, contrast: str | None = None) -> Iterator[Stack]:
+    """The CT column of a pair list, patient by patient, each file once a contrast.
+
+    Pictures of one patient come as one stack, so that they share one head size. With
+    ``contrast`` every CT of the list is taken for that contrast, whatever its row says.
+    """
+    for (wanted, patient), rows in _by_output(pairs, contrast).items():
+        _check_stems(pairs, rows, patient)
+        for rows_, volume in _read_stacks(rows):
+            paths = [prediction_path(output, row, wanted, volume.is_picture) for row in rows_]
+            if volume.is_picture:
+                names = tuple(path.name for path in paths)
+                yield Stack(volume, paths[0].parent, names, wanted)
+            else:
+                yield Stack(volume, paths[0], contrast=wanted)
+
+
+def prediction_path(folder: Path, row: PairRow, contrast: str, is_picture: bool) -> Path:
+    """Where the prediction of one row lies.
+
+    Raises
+    ------
+    PairError
+        If the patient's or the contrast's name cannot be a folder.
+    """
+    for what, name in (("patient", row.patient), ("contrast", contrast)):
+        if not _SAFE_NAME.fullmatch(name) or name.strip(". ") != name:
+            raise PairError(f"line {row.line}: {what} {name!r} cannot name a folder; rename it")
+    return folder / contrast / row.patient / (_stem(row.ct) + (".png" if is_picture else ".nii.gz"))
+
+
+def _by_output(pairs: PairList, contrast: str | None) -> dict[tuple[str, str], tuple[PairRow, ...]]:
+    """Rows by (contrast, patient), each CT file once."""
+    groups: dict[tuple[str, str], dict[Path, PairRow]] = defaultdict(dict)
+    for (patient, own), rows in pairs.by_patient().items():
+        for row in rows:
+            groups[contrast or own, patient].setdefault(row.ct, row)
+    return {key: tuple(rows.values()) for key, rows in groups.items()}
+
+
+def _check_stems(pairs: PairList, rows: Iterable[PairRow], patient: str) -> None:
+    """Refuse rows whose predictions would overwrite each other."""
+    lines: dict[str, int] = {}
+    for row in rows:
+        other = lines.setdefault(_stem(row.ct), row.line)
+        if other != row.line:
+            raise PairError(
+                f"{pairs.path}: lines {other} and {row.line} of patient {patient!r} have CT files "
+                f"of one name, {_stem(row.ct)!r}, so their results would overwrite each other; "
+                "rename one"
+            )
+
+
+def _read_stacks(rows: Iterable[PairRow]) -> Iterator[tuple[tuple[PairRow, ...], Volume]]:
+    """Volumes one by one; pictures of one shape together, in the order of the rows."""
+    import numpy as np
+
+    from napari_ct2mri.imaging.io import read_volume
+
+    pictures: dict[tuple[int, ...], list[tuple[PairRow, Volume]]] = defaultdict(list)
+    for row in rows:
+        volume = read_volume(row.ct, series=row.series or None, modality="CT")
+        if volume.is_picture:
+            pictures[volume.data.shape].append((row, volume))
+        else:
+            yield (row,), volume
+    for group in pictures.values():
+        data = np.concatenate([volume.data for _, volume in group])
+        yield tuple(row for row, _ in group), replace(group[0][1], data=data)
+
+
+def _is_file_name(output: Path) -> bool:
+    """Whether OUTPUT names a file and not a folder; asked before anything long is done."""
+    if output.is_dir() or not output.suffix:
+        return False
+    if output.name.lower().endswith((*_VOLUME_ENDINGS, *_LOSSLESS)):
+        return True
+    raise ImageError(
+        f"{output}: unknown ending {output.suffix!r}; expected a folder or one of "
+        f"{', '.join((*_VOLUME_ENDINGS, *_LOSSLESS))}"
+    )
+
+
+def _lossless(file: Path) -> str:
+    """The picture's own name, with ``.png`` instead of an ending that loses something."""
+    return file.name if file.suffix.lower() in _LOSSLESS else file.stem + ".png"
+
+
+def _stem(path: Path) -> str:
+    for ending in _VOLUME_ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.name if path.is_dir() else path.stem

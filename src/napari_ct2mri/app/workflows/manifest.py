@@ -1,0 +1,117 @@
+"""``manifest.json``: which model made which files, so that an evaluation can tell.
+
+Each file stands with its SHA-256 under the run that wrote it last. A file that is not listed,
+or was changed since, is of unknown origin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from napari_ct2mri import __version__
+from napari_ct2mri.config import Frozen
+from napari_ct2mri.errors import ConfigError, EvaluationError
+
+__all__ = ["NAME", "Manifest", "Run", "read_manifest", "record"]
+
+NAME = "manifest.json"
+_MAX_BYTES = 64 * 2**20
+
+
+class Run(Frozen):
+    """One run of ``synthesize``."""
+
+    model: str = Field(description="A released model's name, or the checkpoint's path.")
+    digest: str = Field(
+        pattern="^[0-9a-f]{64}$", description="SHA-256 over the checkpoint's two fingerprint lists."
+    )
+    version: str = Field(default=__version__, description="Of this package.")
+    settings: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, str] = Field(
+        default_factory=dict, description="Path under the folder: SHA-256 of the file."
+    )
+
+
+class Manifest(Frozen):
+    """What lies in a folder of synthetic MR."""
+
+    format: int = 1
+    notice: str = "Synthetic MR, computed from CT. For research; not for diagnosis."
+    runs: tuple[Run, ...] = ()
+
+    def maker(self, folder: Path, file: Path) -> Run | None:
+        """The run that wrote ``file`` as it is now; ``None`` if none did."""
+        name = file.relative_to(folder).as_posix()
+        for run in self.runs:
+            if name in run.files:
+                return run if run.files[name] == _sha256(file) else None
+        return None
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The folder's manifest, ``None`` if it has none.
+
+    Raises
+    ------
+    EvaluationError
+        If there is one but it is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    if path.stat().st_size > _MAX_BYTES:
+        raise EvaluationError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; not a manifest")
+    import json
+
+    try:
+        return Manifest.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (ValueError, ConfigError) as error:
+        raise EvaluationError(
+            f"{path}: damaged ({error}); remove it to have the origin 'unknown', or synthesize anew"
+        ) from error
+
+
+def record(folder: Path, run: Run, files: Iterable[Path]) -> Path:
+    """Add files that ``run`` has just written under ``folder``; they leave older runs.
+
+    Returns
+    -------
+    Path
+        The manifest, replaced in one step.
+    """
+    written = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+    known = read_manifest(folder) or Manifest()
+    runs = [_without(old, written) for old in known.runs]
+    same = [old for old in runs if _key(old) == _key(run)]
+    files_of_run = {**(same[0].files if same else {}), **written}
+    others = tuple(old for old in runs if old.files and _key(old) != _key(run))
+    manifest = known.model_copy(
+        update={"runs": (*others, run.model_copy(update={"files": files_of_run}))}
+    )
+    path = folder / NAME
+    temporary = path.with_name(f".{NAME}.{os.getpid()}.part")
+    temporary.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _without(run: Run, files: Mapping[str, str]) -> Run:
+    return run.model_copy(
+        update={"files": {name: sha for name, sha in run.files.items() if name not in files}}
+    )
+
+
+def _key(run: Run) -> str:
+    """What makes two runs the same: all but their files."""
+    return run.model_dump_json(exclude={"files"})
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,170 @@
+"""``synthesize``: CT in, MR out, with a manifest that says which model made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ct2mri.app.workflows.files import is_pair_list, pair_stacks, single_stack
+from napari_ct2mri.app.workflows.manifest import Run, read_manifest, record
+from napari_ct2mri.errors import ConfigError, PairError
+from napari_ct2mri.imaging.volume import Modality, Volume
+from napari_ct2mri.jobs import Job, Notice
+
+if TYPE_CHECKING:
+    from napari_ct2mri.config import Window
+    from napari_ct2mri.pix2pix.checkpoint import Checkpoint
+    from napari_ct2mri.pix2pix.pairs import PairList
+
+__all__ = ["Synthesized", "load_model", "makeable", "synthesize", "synthesize_volume"]
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesized:
+    """The files that ``synthesize`` wrote, and by which model."""
+
+    outputs: tuple[Path, ...]
+    manifest: Path
+    model: str
+    slices: int
+
+
+def synthesize(
+    path: Path,
+    output: Path,
+    *,
+    model: str | Path | None = None,
+    contrast: str | None = None,
+    native: bool = False,
+    published: bool = False,
+    window: Window | None = None,
+    device: str = "auto",
+    series: str | None = None,
+    modality: Modality | None = None,
+) -> Job[Synthesized]:
+    """Make an MR of every CT in INPUT.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        A released model's name or a checkpoint; by default the default model.
+    contrast : str, optional
+        By default the model's first, or that of each row of a pair list.
+    native : bool
+        Leave the pixels as they are instead of bringing the head to the model's size.
+    published : bool
+        As Isola et al. ran it: statistics of the slice itself, dropout on.
+    window : Window, optional
+        In which HU are shown to a model that was trained on pictures.
+
+    Raises
+    ------
+    Ct2MriError
+        If the input, the model or the contrast is wrong, before anything is written.
+    """
+    from napari_ct2mri.pix2pix.pairs import read_pairs
+    from napari_ct2mri.pix2pix.synthesis import synthesize as run_model
+
+    name, checkpoint = load_model(model)
+    _check_contrast(checkpoint, contrast, name)
+    if is_pair_list(path):
+        pairs, left_out = makeable(read_pairs(path), checkpoint, contrast)
+        if left_out:
+            yield Notice(left_out)
+        stacks = pair_stacks(pairs, output, contrast)
+    else:
+        stacks = iter([single_stack(path, output, series=series, modality=modality)])
+    settings = {
+        "contrast": contrast,
+        "native": native,
+        "published": published,
+        "window": window.model_dump() if window else None,
+    }
+    run = Run(model=name, digest=checkpoint.digest, settings=settings)
+    outputs: list[Path] = []
+    slices = 0
+    for stack in stacks:
+        for note in stack.volume.notes:
+            yield Notice(note)
+        folder = output if is_pair_list(path) else stack.folder
+        read_manifest(folder)  # a damaged one is said before the work, not after it
+        mr = yield from run_model(
+            stack.volume,
+            checkpoint,
+            contrast=stack.contrast or contrast,
+            native=native,
+            published=published,
+            window=window,
+            device=device,
+        )
+        stack.write(mr)
+        manifest = record(folder, run, stack.outputs)
+        outputs += stack.outputs
+        slices += len(mr.data)
+    return Synthesized(tuple(outputs), manifest, name, slices)
+
+
+def synthesize_volume(
+    ct: Volume,
+    *,
+    model: str | Path | None = None,
+    contrast: str | None = None,
+    native: bool = False,
+    window: Window | None = None,
+    device: str = "auto",
+) -> Job[Volume]:
+    """Make an MR of a CT in memory, on the CT's own grid; for the viewer."""
+    from napari_ct2mri.pix2pix.synthesis import synthesize as run_model
+
+    name, checkpoint = load_model(model)
+    _check_contrast(checkpoint, contrast, name)
+    return (
+        yield from run_model(
+            ct, checkpoint, contrast=contrast, native=native, window=window, device=device
+        )
+    )
+
+
+def load_model(model: str | Path | None) -> tuple[str, Checkpoint]:
+    """A checkpoint and what to call it: a released model's name, or the file's whole path.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none of that name, or it is damaged.
+    """
+    from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
+    from napari_ct2mri.pix2pix.zoo import DEFAULT_MODEL, find_model, models
+
+    path = find_model(model or DEFAULT_MODEL)
+    released = {card.path: card.name for card in models()}
+    return released.get(path, str(path.resolve())), load_checkpoint(path)
+
+
+def makeable(pairs: PairList, checkpoint: Checkpoint, contrast: str | None) -> tuple[PairList, str]:
+    """The rows whose contrast the model makes, and a sentence on the others.
+
+    Raises
+    ------
+    PairError
+        If no row is left.
+    """
+    made = checkpoint.contrasts
+    rows = tuple(row for row in pairs.rows if contrast or row.contrast in made)
+    others = [c for c in pairs.contrasts if c not in made and not contrast]
+    sentence = (
+        f"{len(pairs.rows) - len(rows)} of {len(pairs.rows)} rows left out: the model makes "
+        f"{', '.join(made)}, not {', '.join(others)}"
+    )
+    if not rows:
+        raise PairError(f"{pairs.path}: {sentence}; choose another --model, or give --contrast")
+    return replace(pairs, rows=rows), sentence if others else ""
+
+
+def _check_contrast(checkpoint: Checkpoint, contrast: str | None, name: str) -> None:
+    """Say it before anything is read."""
+    if contrast is not None and contrast not in checkpoint.contrasts:
+        raise ConfigError(
+            f"{name} does not make {contrast!r}; it makes {', '.join(checkpoint.contrasts)}"
+        )

@@ -1,0 +1,53 @@
+"""``train``: a pair list into a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ct2mri.app.workflows.files import new_folder
+from napari_ct2mri.jobs import Job
+
+if TYPE_CHECKING:
+    from napari_ct2mri.config import TrainConfig
+    from napari_ct2mri.pix2pix.training import TrainResult
+
+__all__ = ["train"]
+
+
+def train(
+    pairs: Path,
+    output: Path,
+    config: TrainConfig,
+    *,
+    contrast: str | None = None,
+    init: str | Path | None = None,
+    resume: bool = False,
+) -> Job[TrainResult]:
+    """Train a generator on the train rows of a ``pairs.csv``.
+
+    Parameters
+    ----------
+    contrast : str, optional
+        Only the rows of this contrast.
+    init : str or Path, optional
+        A released model's name or a checkpoint to start from.
+    resume : bool
+        Go on where a former run into ``output`` stopped.
+
+    See Also
+    --------
+    napari_ct2mri.pix2pix.training.train : what it yields and raises.
+    """
+    from napari_ct2mri.pix2pix import training
+    from napari_ct2mri.pix2pix.pairs import read_pairs
+    from napari_ct2mri.pix2pix.zoo import find_model
+
+    start = find_model(init) if init else None
+    rows = read_pairs(pairs)
+    with new_folder(output.absolute().parent):
+        return (
+            yield from training.train(
+                rows, output, config, contrast=contrast, init=start, resume=resume
+            )
+        )
