@@ -9,11 +9,9 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import copy, copytree, ignore_patterns
+from shutil import copy, copytree, ignore_patterns, unpack_archive
 
 import pytest
 
@@ -136,12 +134,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         copy(ROOT / name, tree)
     run_python("from setuptools.build_meta import *; build_sdist('..')", cwd=tree)
-    with tarfile.open(*folder.glob("*.tar.gz")) as archive:
-        archive.extractall(folder, filter="data")
+    unpack_archive(*folder.glob("*.tar.gz"), folder)
     (source,) = folder.glob("napari_ct2mri-*/")
     run_python("from setuptools.build_meta import *; build_wheel('..')", cwd=source)
-    with zipfile.ZipFile(*folder.glob("*.whl")) as archive:
-        archive.extractall(folder / "site")
+    unpack_archive(*folder.glob("*.whl"), folder / "site", format="zip")
     return folder / "site"
 
 
