@@ -1,0 +1,72 @@
+"""Who made which file, also after it was overwritten or changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_ct2mri.app.workflows.manifest import NAME, Manifest, Run, read_manifest, record
+from napari_ct2mri.errors import EvaluationError
+
+ONE = Run(model="one", digest="1" * 64)
+TWO = Run(model="two", digest="2" * 64)
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def makers(folder: Path, *files: Path) -> list[str | None]:
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    runs = [manifest.maker(folder, file) for file in files]
+    return [run.model if run else None for run in runs]
+
+
+def test_the_last_run_that_wrote_a_file_made_it(tmp_path: Path) -> None:
+    a, b, c = (write(tmp_path, f"T2/p/{n}.png", n) for n in "abc")
+    record(tmp_path, ONE, [a, b])
+    record(tmp_path, ONE, [c])
+    assert makers(tmp_path, a, b, c) == ["one", "one", "one"]
+    write(tmp_path, "T2/p/b.png", "other")
+    record(tmp_path, TWO, [b])
+    assert makers(tmp_path, a, b, c) == ["one", "two", "one"]
+
+
+def test_a_changed_or_foreign_file_has_no_maker(tmp_path: Path) -> None:
+    a, b = (write(tmp_path, f"{n}.png", n) for n in "ab")
+    record(tmp_path, ONE, [a])
+    a.write_text("painted over")
+    assert makers(tmp_path, a, b) == [None, None]
+
+
+def test_a_run_with_nothing_left_is_forgotten(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.png", "a")
+    record(tmp_path, ONE, [a])
+    record(tmp_path, TWO, [a])
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert [run.model for run in manifest.runs] == ["two"]
+
+
+def test_no_manifest_is_none(tmp_path: Path) -> None:
+    assert read_manifest(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1, "runs": [], "extra": 1}'])
+def test_a_damaged_manifest_is_one_line(tmp_path: Path, text: str) -> None:
+    write(tmp_path, NAME, text)
+    with pytest.raises(EvaluationError, match="damaged") as caught:
+        read_manifest(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_but_the_manifest_is_left_behind(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.png", "a")
+    path = record(tmp_path, ONE, [a])
+    assert sorted(tmp_path.iterdir()) == sorted([a, path])
+    Manifest.model_validate_json(path.read_text())
