@@ -63,8 +63,8 @@ class Geometry:
         values = (*self.spacing, *self.origin, *self.direction)
         if not np.isfinite(values).all() or min(self.spacing) <= 0 or len(self.direction) != 9:
             raise VolumeError(
-                f"geometry needs positive spacing and finite numbers, got spacing {self.spacing} mm, "
-                f"origin {self.origin} mm, direction {self.direction}"
+                "geometry needs positive spacing and finite numbers, got spacing "
+                f"{self.spacing} mm, origin {self.origin} mm, direction {self.direction}"
             )
         matrix = self.matrix
         if not np.allclose(matrix.T @ matrix, _LPS, atol=1e-3):
@@ -199,7 +199,7 @@ def to_sitk(volume: Volume) -> sitk.Image:
     """A SimpleITK image of the same voxels on the same grid."""
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.data))
+    image = sitk.GetImageFromArray(_storable(volume.data))
     image.SetSpacing(volume.geometry.spacing[::-1])
     image.SetOrigin(volume.geometry.origin)
     image.SetDirection(volume.geometry.direction)
@@ -216,6 +216,13 @@ def from_sitk(image: sitk.Image, **attributes: object) -> Volume:
         direction=tuple(image.GetDirection()),
     )
     return Volume(sitk.GetArrayFromImage(image), geometry, **attributes)  # type: ignore[arg-type]
+
+
+def _storable(data: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Contiguous, in native byte order, of a type that SimpleITK has."""
+    wider = {"bool": np.uint8, "float16": np.float32, "longdouble": np.float64}
+    dtype = wider.get(data.dtype.name, data.dtype.newbyteorder("="))
+    return np.ascontiguousarray(data, dtype=dtype)
 
 
 def _triple(values: Iterable[float]) -> tuple[float, float, float]:

@@ -1,0 +1,252 @@
+"""What one DICOM file says of its slice; nothing of it is about the patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ct2mri.errors import ImageError
+from napari_ct2mri.imaging.volume import Modality
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["Header", "is_dicom", "read_header"]
+
+_TAGS = (
+    "AcquisitionNumber",
+    "BitsAllocated",
+    "Columns",
+    "EchoNumbers",
+    "EchoTime",
+    "FrameOfReferenceUID",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "ImageType",
+    "Modality",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "PixelSpacing",
+    "RescaleType",
+    "Rows",
+    "SOPClassUID",
+    "SamplesPerPixel",
+    "SeriesDescription",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "TemporalPositionIdentifier",
+)
+
+_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_MAX_SIDE = 16384
+_SAME_PLANE = 2e-3
+"""Difference of direction cosines, about 0.1 degrees, up to which slices are parallel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One file's slice.
+
+    Attributes
+    ----------
+    position : (x, y, z) LPS mm, or None
+    orientation : six direction cosines, or None
+        Of the directions in which x, then y index grow.
+    pixel_mm : (y, x), or None
+    step_mm : float
+        Spacing between slices or thickness as stated, for a slice without neighbours; else 1.
+    refusal : str
+        Why this is not a slice of a volume; empty if it is one.
+    """
+
+    path: Path
+    series_uid: str
+    number: int
+    description: str
+    stated_modality: str
+    rescale_type: str
+    frame_of_reference: str
+    size: tuple[int, int]
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_mm: tuple[float, float] | None
+    step_mm: float
+    echo: str
+    moment: str
+    image_type: str
+    acquisition: str
+    refusal: str
+
+    @property
+    def modality(self) -> Modality:
+        """CT, MR or unknown."""
+        known: dict[str, Modality] = {"CT": "CT", "MR": "MR"}
+        return known.get(self.stated_modality, "unknown")
+
+    @property
+    def is_hu(self) -> bool:
+        """Whether rescaled values are Hounsfield units (the default where nothing is said)."""
+        return self.rescale_type in ("", "HU", "HU_MOD")
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """(3,) LPS unit vector across the slice; z where no orientation is stated."""
+        if self.orientation is None:
+            return np.array([0.0, 0.0, 1.0])
+        normal = np.cross(self.orientation[:3], self.orientation[3:])
+        return normal / max(float(np.linalg.norm(normal)), 1e-9)
+
+    def lies_like(self, other: Header) -> bool:
+        """Whether both can be slices of one stack, wherever along the normal they lie."""
+        return (
+            self.size == other.size
+            and self.frame_of_reference == other.frame_of_reference
+            and _close(self.pixel_mm, other.pixel_mm, 1e-4)
+            and _close(self.orientation, other.orientation, _SAME_PLANE)
+        )
+
+
+def _close(a: tuple[float, ...] | None, b: tuple[float, ...] | None, tolerance: float) -> bool:
+    if a is None or b is None:
+        return a is b
+    return max(abs(p - q) for p, q in zip(a, b, strict=True)) <= tolerance
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file starts like DICOM, with or without preamble."""
+    with path.open("rb") as file:
+        return _starts_like_dicom(file)
+
+
+def _starts_like_dicom(file: BinaryIO) -> bool:
+    start = file.read(132)
+    file.seek(0)
+    # without a preamble: the first element's group is 0008, little endian, its number small
+    return start[128:] == b"DICM" or (start[:2] == b"\x08\x00" and start[3:4] == b"\x00")
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a DICOM file, or None for anything else (a DICOMDIR too).
+
+    Raises
+    ------
+    ImageError
+        If the file starts like DICOM but its header is cut off or damaged.
+    """
+    import pydicom
+
+    try:
+        with path.open("rb") as file:
+            if not _starts_like_dicom(file):
+                return None
+            dataset = pydicom.dcmread(
+                file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS)
+            )
+            storage = str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+            return None if storage == _MEDIA_DIRECTORY else _header(path, dataset)
+    except ImageError:
+        raise
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be opened: {error.strerror}") from error
+    except Exception as error:  # pydicom lets many kinds out on damaged bytes
+        raise ImageError(f"{path}: its DICOM header is damaged or cut off") from error
+
+
+def _header(path: Path, dataset: Dataset) -> Header:
+    if "SOPClassUID" not in dataset and "Rows" not in dataset:
+        raise ImageError(f"{path}: a DICOM file that holds no image, or is cut off")
+    size = (_integer(dataset, "Rows", 0), _integer(dataset, "Columns", 0))
+    pixel_mm = _numbers(dataset, "PixelSpacing", 2)
+    steps = _numbers(dataset, "SpacingBetweenSlices", 1) or _numbers(dataset, "SliceThickness", 1)
+    return Header(
+        path=path,
+        series_uid=_text(dataset, "SeriesInstanceUID"),
+        number=_integer(dataset, "SeriesNumber", 0),
+        description=_description(dataset),
+        stated_modality=_text(dataset, "Modality"),
+        rescale_type=_text(dataset, "RescaleType").upper(),
+        frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
+        size=size,
+        position=_numbers(dataset, "ImagePositionPatient", 3),
+        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
+        pixel_mm=(pixel_mm[0], pixel_mm[1]) if pixel_mm and min(pixel_mm) > 0 else None,
+        step_mm=steps[0] if steps and steps[0] > 0 else 1.0,
+        echo=_text(dataset, "EchoNumbers") + "/" + _text(dataset, "EchoTime"),
+        moment=_text(dataset, "TemporalPositionIdentifier"),
+        image_type=_text(dataset, "ImageType"),
+        acquisition=_text(dataset, "AcquisitionNumber"),
+        refusal=_refusal(dataset, size),
+    )
+
+
+def _refusal(dataset: Dataset, size: tuple[int, int]) -> str:
+    """Why a file is not one grey slice; empty if it is."""
+    from pydicom.uid import UID
+
+    storage = UID(_text(dataset, "SOPClassUID"))
+    what = storage.name.removesuffix(" Storage") if storage else "a file of unknown class"
+    frames = _integer(dataset, "NumberOfFrames", 1)
+    if min(size) < 1:
+        return f"{what}: holds no image"
+    if max(size) > _MAX_SIDE:
+        return f"claims {size[0]}x{size[1]} pixels, expected at most {_MAX_SIDE} a side"
+    if storage == _SEGMENTATION or _integer(dataset, "BitsAllocated", 16) == 1:
+        return f"{what}: holds labels, expected the image they were drawn on"
+    if _integer(dataset, "SamplesPerPixel", 1) != 1 or "PALETTE" in _text(
+        dataset, "PhotometricInterpretation"
+    ):
+        return f"{what}: a colour image, expected one grey value a pixel"
+    if frames > 1:
+        return (
+            f"{what}: holds {frames} frames in one file, expected one slice a file; convert it to "
+            "single frames or NIfTI first"
+        )
+    if "LOCALIZER" in _text(dataset, "ImageType").upper():
+        return "a scout (localizer), expected slices of a scan"
+    return ""
+
+
+def _description(dataset: Dataset) -> str:
+    text = "".join(c for c in _text(dataset, "SeriesDescription") if c.isprintable())[:64].strip()
+    return text or f"series {_integer(dataset, 'SeriesNumber', 0)}"
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    try:
+        return dataset.get(keyword)
+    except Exception:  # a value that is not of its type is as good as absent
+        return None
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = _value(dataset, keyword)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    return "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
+
+
+def _integer(dataset: Dataset, keyword: str, default: int) -> int:
+    try:
+        return int(_value(dataset, keyword))
+    except (TypeError, ValueError, OverflowError):
+        return default
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Exactly ``count`` finite numbers, or None."""
+    value = _value(dataset, keyword)
+    try:
+        numbers = tuple(float(v) for v in ([value] if count == 1 else value))
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and all(map(isfinite, numbers)) else None

@@ -1,0 +1,187 @@
+"""NIfTI, NRRD and MetaImage: what a file holds, whether it is whole, and what it means.
+
+NIfTI is RAS on disk; SimpleITK turns it to LPS and back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ct2mri.errors import ImageError
+from napari_ct2mri.imaging.itk import open_image, quiet
+from napari_ct2mri.imaging.nifti import check_nifti, nan_message
+from napari_ct2mri.imaging.series import Series
+from napari_ct2mri.imaging.volume import Modality, Source, Unit, Volume, from_sitk
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+__all__ = ["KINDS", "NOTES_KEY", "describe_file", "ending", "meaning_label", "read_file"]
+
+KINDS = {
+    ".nii": "NIfTI",
+    ".nii.gz": "NIfTI",
+    ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".mha": "MetaImage",
+    ".mhd": "MetaImage",
+}
+
+NOTES_KEY = "ITK_FileNotes"
+"""Free text that SimpleITK carries through all three formats (NIfTI's ``descrip``, 79 bytes)."""
+
+_AIR_BELOW_HU = -200.0
+"""Everything with air around it holds lower values, if they are HU. No MR does."""
+
+_LABEL = re.compile(r"modality=(CT|MR|unknown) unit=(HU|arbitrary|grey)")
+_NAMED_CT = re.compile(r"(?<![a-z])ct(?![a-z])")
+_NAMED_MR = re.compile(r"(?<![a-z])(mri?|t1w?|t2w?|pd|flair)(?![a-z])")
+
+
+def ending(path: PurePath) -> str:
+    """The ending that decides the format, in lower case; ``.nii.gz`` counts as one."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else PurePath(name).suffix
+
+
+def meaning_label(volume: Volume) -> str:
+    """What a written file says of its values, so that nothing need be guessed on reading."""
+    return f"research use only; modality={volume.modality} unit={volume.unit}"
+
+
+def describe_file(path: Path) -> Series:
+    """What the header of a file says."""
+    kind = KINDS[ending(path)]
+    reader = open_image(path, kind)
+    size, spacing = reader.GetSize(), reader.GetSpacing()
+    refusal = _refusal(reader)
+    return Series(
+        uid="",
+        kind=kind,
+        modality=_stated(_metadata(reader))[0],
+        description=path.name,
+        files=(path,),
+        shape=None if refusal else ((*size, 1)[2], size[1], size[0]),
+        spacing=None if refusal else ((*spacing, 1.0)[2], spacing[1], spacing[0]),
+        refusal=refusal,
+    )
+
+
+def _refusal(reader: sitk.ImageFileReader) -> str:
+    """Why a file is not one scalar volume; empty if it is."""
+    import SimpleITK as sitk
+
+    size = reader.GetSize()
+    if prod(size[3:]) > 1:
+        return (
+            f"{len(size)} dimensions of {'x'.join(map(str, size))}, expected 3 (x, y, z); save "
+            "the one volume you mean"
+        )
+    if reader.GetNumberOfComponents() > 1:
+        return (
+            f"{reader.GetNumberOfComponents()} values a voxel (colour or vectors), expected one; "
+            "save the one channel you mean"
+        )
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        return "complex values, expected real ones; save their magnitude"
+    return ""
+
+
+def _metadata(reader: sitk.ImageFileReader) -> dict[str, str]:
+    return {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
+
+
+def _stated(metadata: Mapping[str, str]) -> tuple[Modality, Unit | None]:
+    """Modality and unit as the file states them: our own label, or a DICOM tag carried along."""
+    if label := _LABEL.search(metadata.get(NOTES_KEY, "")):
+        return label[1], label[2]  # type: ignore[return-value]
+    for key in ("0008|0060", "modality", "Modality"):
+        value = metadata.get(key, "").removeprefix("MET_MOD_").upper()
+        if value in ("CT", "MR"):
+            return value, None  # type: ignore[return-value]
+    return "unknown", None
+
+
+def read_file(path: Path, modality: Modality | None = None) -> Volume:
+    """Read a NIfTI, NRRD or MetaImage file.
+
+    Raises
+    ------
+    ImageError
+        If it is damaged or cut off, has not three dimensions, or holds NaN or infinity.
+    """
+    import SimpleITK as sitk
+
+    kind = KINDS[ending(path)]
+    reader = open_image(path, kind)
+    if refusal := _refusal(reader):
+        raise ImageError(f"{path}: {refusal}")
+    metadata = _metadata(reader)
+    if kind == "NIfTI":
+        check_nifti(path, metadata)
+    try:
+        with quiet():
+            image = reader.Execute()
+    except RuntimeError as error:
+        raise ImageError(f"{path}: the {kind} file is cut off or damaged; copy it again") from error
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries([image])
+    while image.GetDimension() > 3:
+        image = image[..., 0]
+    volume = from_sitk(image, source=Source(str(path)))
+    _check_finite(volume.data, path)
+    return _with_meaning(volume, path, _stated(metadata), modality)
+
+
+def _check_finite(data: NDArray[np.generic], path: Path) -> None:
+    if data.dtype.kind != "f":
+        return
+    bad = sum(int(slice_.size - np.isfinite(slice_).sum()) for slice_ in data)
+    if bad:
+        raise ImageError(nan_message(path, bad, data.size))
+
+
+def _with_meaning(
+    volume: Volume, path: Path, stated: tuple[Modality, Unit | None], asked: Modality | None
+) -> Volume:
+    """Settle modality and unit, with a note for whatever was guessed."""
+    lowest, highest = float(volume.data.min()), float(volume.data.max())
+    modality, unit = asked or stated[0], stated[1]
+    notes: list[str] = []
+    if modality == "unknown" and unit is None and asked is None:
+        modality, reason = _guessed_modality(path, lowest)
+        notes.append(f"modality not stated, taken for {modality} by its {reason}")
+    if modality != stated[0] or unit is None:
+        unit = "arbitrary"
+        if modality == "CT":
+            unit, doubt = _ct_unit(lowest, highest)
+            notes += [doubt] if doubt else []
+    return replace(volume, modality=modality, unit=unit, notes=(*volume.notes, *notes))
+
+
+def _guessed_modality(path: Path, lowest: float) -> tuple[Modality, str]:
+    if lowest < _AIR_BELOW_HU:
+        return "CT", f"values from {lowest:g}"
+    name = path.name.lower()
+    if _NAMED_CT.search(name):
+        return "CT", "name"
+    if _NAMED_MR.search(name):
+        return "MR", "name"
+    return "MR", f"values from {lowest:g}, too high for air in HU"
+
+
+def _ct_unit(lowest: float, highest: float) -> tuple[Unit, str]:
+    span = f"the CT's values run from {lowest:g} to {highest:g}"
+    if lowest < _AIR_BELOW_HU:
+        return "HU", ""
+    if lowest < 0:
+        return "HU", f"{span}: taken for HU, though air (-1000) is missing"
+    return "arbitrary", f"{span}, so they are not HU (air would be -1000)"

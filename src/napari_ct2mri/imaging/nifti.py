@@ -1,0 +1,103 @@
+"""What ITK passes over in silence: NIfTI files that are cut off, damaged or hold NaN.
+
+It would give zeros for all of them, which in a CT is water.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from napari_ct2mri.errors import ImageError
+
+__all__ = ["check_nifti", "nan_message"]
+
+_CHUNK_BYTES = 1 << 20
+_FLOATS = {16: "f4", 64: "f8"}  # NIfTI-1 datatype codes
+_LITTLE = (b"\x5c\x01\x00\x00", b"\x1c\x02\x00\x00")  # the header's own length, 348 or 540
+_MAX_OFFSET = 1 << 26  # extensions between header and voxels may hold a DICOM header or two
+
+
+def check_nifti(path: Path, metadata: Mapping[str, str]) -> None:
+    """Read a NIfTI file once through, its gzip checksum too, and look for what ITK hides.
+
+    Parameters
+    ----------
+    metadata : mapping
+        The header's fields as SimpleITK names them.
+
+    Raises
+    ------
+    ImageError
+        If the file is shorter than its header says, damaged, or holds NaN or infinity.
+    """
+    voxels, bits, offset, code = _layout(path, metadata)
+    expected = offset + voxels * bits // 8
+    found = bad = 0
+    try:
+        with _unpacked(path) as file:
+            head = file.read(offset)
+            found = len(head)
+            kind = _FLOATS.get(code)
+            order = "<" if head[:4] in _LITTLE else ">"
+            for chunk in _chunks(file, expected - found):
+                found += len(chunk)
+                if kind is not None:
+                    bad += _count_bad(chunk, order + kind)
+    except EOFError:
+        pass  # gzip's word for cut off; what was found falls short
+    except (OSError, zlib.error) as error:
+        raise ImageError(f"{path}: its gzip data are damaged; copy or download it again") from error
+    if found < expected:
+        raise ImageError(
+            f"{path}: cut off: {found} of {expected} bytes are there; copy or download it again"
+        )
+    if bad:
+        raise ImageError(nan_message(path, bad, voxels))
+
+
+def nan_message(path: Path, bad: int, voxels: int) -> str:
+    """The one line for NaN and infinity."""
+    return (
+        f"{path}: {bad} of {voxels} voxels are NaN or infinite, expected numbers; replace them "
+        "first (with air, -1000, in a CT; with 0 in an MR)"
+    )
+
+
+def _layout(path: Path, metadata: Mapping[str, str]) -> tuple[int, int, int, int]:
+    """Voxels, bits a voxel, bytes before the first, datatype code."""
+    try:
+        dims = [int(metadata[f"dim[{i}]"]) for i in range(1, 1 + int(metadata["dim[0]"]))]
+        bits, code = int(metadata["bitpix"]), int(metadata["datatype"])
+        offset = int(float(metadata["vox_offset"]))
+    except (KeyError, ValueError, OverflowError) as error:
+        raise ImageError(f"{path}: its NIfTI header is damaged") from error
+    if not 0 <= offset <= _MAX_OFFSET:
+        raise ImageError(f"{path}: its NIfTI header is damaged: voxels at byte {offset}")
+    return prod(max(1, n) for n in dims), bits, offset, code
+
+
+def _unpacked(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
+
+
+def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """``size`` bytes at most, then the rest of a gzip file unused, for its checksum."""
+    while chunk := file.read(_CHUNK_BYTES):
+        if size > 0:
+            yield chunk[:size]
+            size -= len(chunk)
+
+
+def _count_bad(chunk: bytes, dtype: str) -> int:
+    whole = len(chunk) // int(dtype[-1]) * int(dtype[-1])
+    values = np.frombuffer(chunk[:whole], dtype)
+    return int(values.size - np.isfinite(values).sum())

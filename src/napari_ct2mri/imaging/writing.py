@@ -1,0 +1,142 @@
+"""Volumes to files: complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from shutil import rmtree
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ct2mri.errors import ImageError
+from napari_ct2mri.imaging.formats import KINDS, NOTES_KEY, ending, meaning_label
+from napari_ct2mri.imaging.itk import quiet
+from napari_ct2mri.imaging.pictures import to_levels
+from napari_ct2mri.imaging.volume import Volume, to_sitk
+
+__all__ = ["write_volume"]
+
+_WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+_PICTURES = (".png", ".tif", ".tiff")
+
+
+def write_volume(volume: Volume, path: Path, *, names: Sequence[str] | None = None) -> None:
+    """Write a volume in the format that the ending of ``path`` names.
+
+    Everything is written beside its place, synced and then renamed, so that a full disk or a
+    broken run leaves what was there before.
+
+    Parameters
+    ----------
+    volume : Volume
+        NIfTI, NRRD and MetaImage take any. Pictures take grey levels, 0..255: 8 bits, or 16
+        where they were read from 16 bits; a single picture one slice.
+    path : Path
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd``; ``.png``, ``.tif``; no ending or an
+        existing folder: a folder of PNGs. Missing parent folders are made.
+    names : sequence of str, optional
+        File names of the folder's pictures, one a slice; their endings become ``.png``.
+        Default ``slice_0001.png`` ...
+
+    Raises
+    ------
+    ImageError
+        If the ending is unknown, the volume does not fit the format, or writing fails.
+    """
+    path = Path(path)
+    suffix = ending(path)
+    as_folder = path.is_dir() or not suffix
+    if as_folder:
+        targets = _names(names, len(volume.data), path)
+    elif suffix in _WRITABLE or (suffix in _PICTURES and len(volume.data) == 1):
+        targets = [path.name]
+    elif suffix in _PICTURES:
+        raise ImageError(
+            f"{path}: one picture holds one slice, this volume has {len(volume.data)}; give a "
+            "folder (no ending) instead"
+        )
+    else:
+        known = ", ".join((*_WRITABLE, *_PICTURES))
+        raise ImageError(f"{path}: unknown ending; expected {known}, or none for a folder of PNGs")
+    if (as_folder or suffix in _PICTURES) and not volume.is_picture:
+        raise ImageError(
+            f"{path}: pictures hold grey levels 0..255 and no millimetres, but this volume is in "
+            f"{'HU' if volume.unit == 'HU' else 'arbitrary units'}; write .nii.gz, .nrrd or .mha"
+        )
+    with _beside(path, as_folder) as workshop:
+        if suffix in _WRITABLE and not as_folder:
+            _write_whole(volume, workshop / targets[0])
+        else:
+            for slice_, name in zip(to_levels(volume.data), targets, strict=True):
+                _write_picture(slice_, workshop / name)
+
+
+def _names(names: Sequence[str] | None, slices: int, folder: Path) -> list[str]:
+    """Plain, distinct ``.png`` names, one a slice."""
+    if names is None:
+        return [f"slice_{i:04d}.png" for i in range(1, slices + 1)]
+    plain = [PurePath(PurePath(name).name).with_suffix(".png").name for name in names]
+    if len(plain) != slices or len(set(plain)) != slices:
+        raise ImageError(
+            f"{folder}: expected {slices} different picture names, got {len(plain)} of which "
+            f"{len(set(plain))} differ"
+        )
+    return plain
+
+
+@contextmanager
+def _beside(path: Path, as_folder: bool) -> Iterator[Path]:
+    """A hidden folder beside ``path``; what it holds in the end takes its place."""
+    workshop = path.parent / f".{path.name}.{uuid4().hex[:8]}"
+    try:
+        workshop.mkdir(parents=True)
+        with quiet():
+            yield workshop
+        _publish(workshop, path if as_folder else path.parent)
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the writer gave up"
+        raise ImageError(f"{path}: could not be written: {reason}; nothing was changed") from error
+    finally:
+        rmtree(workshop, ignore_errors=True)
+
+
+def _publish(workshop: Path, folder: Path) -> None:
+    files = sorted(workshop.iterdir(), key=lambda file: file.suffix == ".mhd")  # its data first
+    for file in files:
+        _sync(file)
+    if not folder.exists():
+        workshop.rename(folder)
+    else:
+        for file in files:
+            file.replace(folder / file.name)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_whole(volume: Volume, path: Path) -> None:
+    import SimpleITK as sitk
+
+    image = to_sitk(volume)
+    image.SetMetaData(NOTES_KEY, meaning_label(volume))
+    sitk.WriteImage(image, str(path))
+
+
+def _write_picture(levels: NDArray[np.uint8] | NDArray[np.uint16], path: Path) -> None:
+    import SimpleITK as sitk
+
+    sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(levels)), str(path))
+
+
+assert set(_WRITABLE) <= set(KINDS)
