@@ -80,6 +80,8 @@ def _warp(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> 
 
 def _grey_levels(ct: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Another window, another exponent, another dose. Clipped voxels stay clipped."""
+    if not (config.window_jitter or config.gamma or config.noise):
+        return ct
     batch = len(ct)
     inside = (ct > -0.99) & (ct < 0.99)
     column = (batch, 1, 1, 1)

@@ -25,7 +25,8 @@ def ssim(fake: Tensor, real: Tensor) -> Tensor:
     mu_f, mu_r, ff, rr, fr = _blur(moments).split(fake.shape[1], dim=1)
     var_f, var_r, cov = ff - mu_f**2, rr - mu_r**2, fr - mu_f * mu_r
     numerator = (2 * mu_f * mu_r + c1) * (2 * cov + c2)
-    return (numerator / ((mu_f**2 + mu_r**2 + c1) * (var_f + var_r + c2))).mean()
+    map_: Tensor = numerator / ((mu_f**2 + mu_r**2 + c1) * (var_f + var_r + c2))
+    return map_.mean()
 
 
 def gradient_l1(fake: Tensor, real: Tensor) -> Tensor:

@@ -238,12 +238,13 @@ def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
     if not parts:
         raise PairError(f"{pairs.path}: no slice shows a head both in the CT and in the MR")
     return SlicePairs(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
+        ct=np.concatenate([part.ct for part in parts]),
+        mr=np.concatenate([part.mr for part in parts]),
+        head=np.concatenate([part.head for part in parts]),
+        contrast=np.concatenate([part.contrast for part in parts]),
+        patient=np.concatenate([part.patient for part in parts]),
         fingerprints=tuple(f for part in parts for f in part.fingerprints),
     )
-
-
-_ARRAYS = ("ct", "mr", "head", "contrast", "patient")
 
 
 def with_neighbours(

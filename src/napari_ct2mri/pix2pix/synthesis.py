@@ -104,7 +104,8 @@ def _run(
     device = next(generator.parameters()).device
     frames = torch.from_numpy(frame.take(channels).clip(-1, 1))
     fake = generator(frames.to(device))[:, channel].cpu().numpy()
-    return frame.put_back(fake).clip(-1, 1)
+    mr: NDArray[np.float32] = frame.put_back(fake).clip(-1, 1)
+    return mr
 
 
 def _channels(ct: Volume, config: ModelConfig, start: int, stop: int) -> NDArray[np.float32]:

@@ -91,7 +91,8 @@ def train(
         If memory or disk run out or the loss is no number; the last good weights are kept.
     """
     output = Path(output)
-    before = load_checkpoint(output if resume else init) if resume or init else None
+    start = output if resume else init
+    before = load_checkpoint(start) if start else None
     stored = stored_config(state_path(output)) if resume else None
     config = config or stored or PRESETS["default"]
     train_rows, val_rows = _split_rows(pairs, contrast, config)

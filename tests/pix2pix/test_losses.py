@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from napari_ct2mri.pix2pix.losses import adversarial, gradient_l1, ssim
+
+
+def _pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    chance = torch.Generator().manual_seed(seed)
+    real = torch.rand(1, 1, 48, 40, generator=chance) * 2 - 1
+    return real, (0.6 * real + 0.2 * torch.randn(real.shape, generator=chance)).clamp(-1, 1)
+
+
+def test_ssim_equals_scikit_image() -> None:
+    real, fake = _pair()
+    _, map_ = structural_similarity(
+        real[0, 0].numpy().astype(np.float64),
+        fake[0, 0].numpy().astype(np.float64),
+        data_range=2,
+        gaussian_weights=True,
+        use_sample_covariance=False,
+        full=True,
+    )
+    assert float(ssim(fake, real)) == pytest.approx(map_[5:-5, 5:-5].mean(), abs=1e-5)
+
+
+def test_equal_images_cost_nothing() -> None:
+    real, _ = _pair()
+    assert float(ssim(real, real)) == pytest.approx(1, abs=1e-6)
+    assert float(gradient_l1(real, real)) == 0
+
+
+def test_gradient_loss_sees_blur_but_no_offset() -> None:
+    real, _ = _pair()
+    blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
+    assert float(gradient_l1(real + 0.3, real)) == pytest.approx(0, abs=1e-6)
+    assert float(gradient_l1(blurred, real)) > 0.1
+
+
+@pytest.mark.parametrize("kind", ["bce", "lsgan"])
+def test_adversary_is_content_when_it_is_right(kind: str) -> None:
+    sure = torch.full((2, 1, 3, 3), 12.0 if kind == "bce" else 1.0)
+    assert float(adversarial(sure, True, kind)) < 1e-4
+    assert float(adversarial(sure, False, kind)) > 0.9

@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from napari_ct2mri.config import preset
+from napari_ct2mri.errors import ConfigError
+from napari_ct2mri.pix2pix.networks import (
+    Discriminator,
+    Generator,
+    level_widths,
+    parameter_count,
+    pick_device,
+)
+
+
+def test_classic_is_unet_256() -> None:
+    model = preset("classic", contrasts=("T2",)).model
+    generator = Generator(model)
+    assert round(parameter_count(generator) / 1e6, 1) == 54.4
+    assert level_widths(model.network) == [64, 128, 256, 512, 512, 512, 512, 512]
+    dropouts = [up.dropout.p for up in generator.up if isinstance(up.dropout, torch.nn.Dropout)]
+    assert dropouts == [0.5, 0.5, 0.5]
+
+
+def test_classic_starts_as_published() -> None:
+    torch.manual_seed(0)
+    generator = Generator(preset("classic", width=32, contrasts=("T2",)).model)
+    convolution = generator.down[4].conv.weight.detach()
+    assert abs(float(convolution.std()) - 0.02) < 2e-4
+    norm = torch.cat([up.norm.weight.detach() for up in generator.up if hasattr(up.norm, "weight")])
+    assert abs(float(norm.mean()) - 1) < 0.005
+    assert abs(float(norm.std()) - 0.02) < 0.003
+
+
+def test_discriminator_sees_patches_of_70_px() -> None:
+    discriminator = Discriminator(2, 8).eval()
+    ct = torch.zeros(1, 1, 256, 256, requires_grad=True)
+    logits = discriminator(ct, torch.zeros(1, 1, 256, 256))
+    assert logits.shape == (1, 1, 30, 30)
+    logits[0, 0, 15, 15].backward()
+    rows = ct.grad[0, 0].abs().sum(dim=1).nonzero()
+    assert int(rows.max() - rows.min()) + 1 == 70
+
+
+@pytest.mark.parametrize("levels", [3, 5])
+def test_every_contrast_has_a_channel_and_any_multiple_fits(levels: int) -> None:
+    model = preset("default", width=4, levels=levels, contrasts=("T1", "T2", "FLAIR")).model
+    images = Generator(model).eval()(torch.zeros(2, 1, 2**levels, 3 * 2**levels))
+    assert images.shape == (2, 3, 2**levels, 3 * 2**levels)
+    assert float(images.detach().abs().max()) <= 1
+
+
+def test_skip_stored_after_leaky_relu_gives_the_decoder_the_same() -> None:
+    x = torch.randn(1000)
+    leaky = torch.nn.functional.leaky_relu(x, 0.2)
+    assert torch.equal(torch.relu(leaky), torch.relu(x))
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ConfigError, match="'cuda' is not available"):
+        pick_device("cuda")

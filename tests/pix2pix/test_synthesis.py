@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_ct2mri.config import Window, preset
+from napari_ct2mri.errors import ConfigError, VolumeError
+from napari_ct2mri.imaging.volume import Geometry, Volume
+from napari_ct2mri.jobs import Event, SlicesDone, run_job
+from napari_ct2mri.pix2pix.checkpoint import Checkpoint, Header, load_checkpoint
+from napari_ct2mri.pix2pix.networks import Generator
+from napari_ct2mri.pix2pix.pairs import read_pairs
+from napari_ct2mri.pix2pix.synthesis import synthesize
+from napari_ct2mri.pix2pix.training import train
+
+
+def _model(**leaves: object) -> Checkpoint:
+    leaves = {"width": 4, "levels": 3, "frame_px": 64, "head_px": 46, **leaves}
+    config = preset("default", contrasts=("T2", "T1"), pixel_mm=3.0, **leaves)
+    torch.manual_seed(1)
+    return Checkpoint(Header(config=config), Generator(config.model).state_dict())
+
+
+def _ct(depth: int = 5, shape: tuple[int, int] = (70, 60), geometry: Geometry | None = None) -> Volume:
+    z, y, x = np.indices((depth, *shape), dtype=np.float64)
+    r = np.hypot((y - shape[0] / 2) / (0.4 * shape[0]), (x - shape[1] / 2) / (0.35 * shape[1]))
+    hu = np.where(r < 1, np.where(r > 0.85, 900, 35 + 3 * z), -1000).astype(np.int16)
+    return Volume(hu, geometry or Geometry(spacing=(4, 3, 3)), "CT", "HU")
+
+
+def _run(ct: Volume, model: Checkpoint, **options: object) -> tuple[Volume, list[Event]]:
+    events: list[Event] = []
+    return run_job(synthesize(ct, model, device="cpu", **options), events.append), events
+
+
+def test_the_result_lies_on_the_ct() -> None:
+    tilt = np.deg2rad(25)
+    oblique = (np.cos(tilt), 0, np.sin(tilt), 0, 1, 0, -np.sin(tilt), 0, np.cos(tilt))
+    ct = _ct(geometry=Geometry((4, 3.2, 2.7), (-80, -90, 12), oblique))
+    mr, events = _run(ct, _model())
+    assert mr.geometry == ct.geometry
+    assert mr.data.shape == ct.data.shape
+    assert (mr.modality, mr.unit) == ("MR", "arbitrary")
+    assert mr.data.dtype == np.float32
+    assert 0 <= mr.data.min() < mr.data.max() <= 1000
+    parts = [e for e in events if isinstance(e, SlicesDone)]
+    assert sum(len(e.slices) for e in parts) == 5
+
+
+def test_a_turned_volume_gives_the_same_mr_turned() -> None:
+    ct = _ct()
+    mr, _ = _run(ct, _model())
+    # the same head stored x, z, y with x and y reversed
+    turned = Volume(
+        ct.data.transpose(2, 0, 1)[::-1, :, ::-1],
+        Geometry(
+            (3, 4, 3),
+            origin=(59 * 3, 69 * 3, 0),
+            direction=(0, 0, -1, -1, 0, 0, 0, 1, 0),
+        ),
+        "CT",
+        "HU",
+    )
+    again, _ = _run(turned, _model())
+    assert np.allclose(again.data, mr.data.transpose(2, 0, 1)[::-1, :, ::-1], atol=0.05)
+
+
+def test_streaming_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model(neighbours=1)
+    whole, _ = _run(_ct(7), model)
+    monkeypatch.setattr("napari_ct2mri.pix2pix.synthesis._BATCH_PX", 1)
+    single, events = _run(_ct(7), model)
+    assert len([e for e in events if isinstance(e, SlicesDone)]) == 7
+    assert np.allclose(whole.data, single.data, atol=0.05)
+
+
+def test_neighbours_are_seen() -> None:
+    ct = _ct(3)
+    model = _model(neighbours=1)
+    changed = ct.data.copy()
+    changed[2] = np.where(ct.data[2] > -500, 60, ct.data[2])
+    before, after = (_run(v, model)[0].data for v in (ct, ct.with_data(changed)))
+    assert np.abs(before - after)[1].max() > 0.01
+    assert np.array_equal(before[0], after[0])
+
+
+def test_pictures_give_pictures_of_their_size() -> None:
+    grey = ((_ct(2, (150, 130)).data + 1000) / 2000 * 255).clip(0, 255).astype(np.uint8)
+    mr, _ = _run(Volume(grey, modality="CT", unit="grey"), _model())
+    assert mr.data.shape == (2, 150, 130)
+    assert mr.unit == "grey"
+    assert mr.data.max() <= 255
+
+
+def test_contrasts_differ_and_the_first_is_the_default() -> None:
+    ct, model = _ct(), _model()
+    default, t2, t1 = (_run(ct, model, contrast=c)[0].data for c in (None, "T2", "T1"))
+    assert np.array_equal(default, t2)
+    assert not np.allclose(t2, t1)
+    with pytest.raises(ConfigError, match="does not make 'PD'; it makes T2, T1"):
+        _run(ct, model, contrast="PD")
+
+
+def test_another_window_shows_another_ct() -> None:
+    wide = _run(_ct(), _model(), window=Window(level=40, width=400))[0].data
+    assert not np.allclose(_run(_ct(), _model())[0].data, wide)
+    two = _model(windows=(Window(), Window(level=500, width=2000)))
+    with pytest.raises(ConfigError, match="looks through 2 windows"):
+        _run(_ct(), two, window=Window())
+
+
+def test_published_uses_the_slice_s_own_statistics_and_dropout() -> None:
+    ct, model = _ct(), _model(dropout=0.5, widest=1)
+    folded, published, again = (
+        _run(ct, model, published=p)[0].data for p in (False, True, True)
+    )
+    assert not np.allclose(folded, published)
+    assert np.array_equal(published, again)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modality": "MR", "unit": "arbitrary"}, "MR"),
+        ({"data": np.full((5, 70, 60), np.nan, np.float32)}, "NaN|no head"),
+        ({"data": np.full((5, 70, 60), -1000, np.int16)}, "no head"),
+    ],
+)
+def test_what_is_no_ct_is_refused(change: dict[str, object], message: str) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(VolumeError, match=message):
+        _run(replace(_ct(), **change), _model())
+
+
+def test_a_trained_generator_makes_what_it_was_shown(
+    make_pairs: Callable[..., Path], tmp_path: Path
+) -> None:
+    pairs = read_pairs(make_pairs({"a": ("T2", "train"), "b": ("T2", "train")}))
+    config = preset(
+        "default",
+        **{"width": 8, "levels": 3, "frame_px": 64, "head_px": 46, "threads": 1, "ema": 0},
+        **{"epochs": 40, "decay_epochs": 20, "batch": 2, "learning_rate": 3e-3},
+    )
+    path = tmp_path / "m.safetensors"
+    run_job(train(pairs, path, config), lambda _: None)
+    from napari_ct2mri.imaging.io import read_volume
+
+    row = pairs.rows[1]
+    ct, real = (read_volume(p, modality=m) for p, m in ((row.ct, "CT"), (row.mr, "MR")))
+    fake, _ = _run(ct, load_checkpoint(path))
+    inside = np.s_[0, 12:52, 14:50]
+    correlation = np.corrcoef(fake.data[inside].ravel(), real.data[inside].ravel())[0, 1]
+    assert correlation > 0.8

@@ -1,0 +1,275 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_ct2mri.config import TrainConfig, preset
+from napari_ct2mri.errors import ConfigError, JobCancelled, PairError, TrainingError
+from napari_ct2mri.jobs import EpochDone, Event, Notice, Preview, Progress, run_job
+from napari_ct2mri.pix2pix.checkpoint import load_checkpoint, read_header
+from napari_ct2mri.pix2pix.pairs import read_pairs
+from napari_ct2mri.pix2pix.state import state_path
+from napari_ct2mri.pix2pix.training import TrainResult, learning_rate, train
+
+MakePairs = Callable[..., Path]
+SMALL = {
+    "width": 8,
+    "levels": 3,
+    "frame_px": 64,
+    "head_px": 46,
+    "batch": 2,
+    "epochs": 4,
+    "decay_epochs": 2,
+    "discriminator_width": 8,
+    "threads": 1,
+    "device": "cpu",
+}
+
+
+def _config(name: str = "default", **leaves: object) -> TrainConfig:
+    return preset(name, **{**SMALL, **leaves})
+
+
+def _train(
+    path: Path, output: Path, config: TrainConfig | None, **options: object
+) -> tuple[TrainResult, list[Event]]:
+    events: list[Event] = []
+    return run_job(train(read_pairs(path), output, config, **options), events.append), events
+
+
+def _weights(path: Path) -> torch.Tensor:
+    weights = load_checkpoint(path).weights
+    return torch.cat([weights[name].double().ravel() for name in sorted(weights)])
+
+
+@pytest.mark.parametrize("name", ["default", "classic"])
+def test_the_loss_falls(make_pairs: MakePairs, tmp_path: Path, name: str) -> None:
+    config = _config(name, epochs=30, learning_rate=2e-3, validate_every=0, ema=0, crop_from_px=0)
+    _, events = _train(make_pairs(), tmp_path / "m.safetensors", config)
+    losses = [e.losses["l1"] for e in events if isinstance(e, EpochDone)]
+    assert len(losses) == 30
+    assert losses[-1] < 0.4 * losses[0]
+
+
+def test_events_tell_the_whole_story(make_pairs: MakePairs, tmp_path: Path) -> None:
+    result, events = _train(make_pairs(), tmp_path / "m.safetensors", _config())
+    epochs = [e for e in events if isinstance(e, EpochDone)]
+    assert [e.epoch for e in epochs] == [1, 2, 3, 4]
+    assert all(set(e.validation) == {"psnr", "ssim", "gradient_correlation"} for e in epochs)
+    best = max(epochs, key=lambda e: e.validation["ssim"])
+    assert result.epoch == best.epoch
+    assert result.validation == best.validation
+    assert [e.epoch for e in epochs if e.is_best][-1] == best.epoch
+    steps = [e for e in events if isinstance(e, Progress) and "epoch 4" in e.what]
+    assert [(e.done, e.total) for e in steps] == [(1, 3), (2, 3), (3, 3)]
+    preview = [e for e in events if isinstance(e, Preview)][-1]
+    assert preview.ct.shape == preview.real.shape == preview.fake.shape == (64, 64)
+    assert preview.contrast == "T2"
+
+
+def test_the_checkpoint_tells_what_it_saw(make_pairs: MakePairs, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    _train(make_pairs(), path, _config())
+    header = read_header(path)
+    assert len(header.trained_on) == 6
+    assert len(header.selected_on) == 3
+    assert header.config.model.contrasts == ("T2",)
+    assert header.history[0].cpu_seconds > 0
+    text = path.read_bytes()
+    assert b"a-ct" not in text
+    assert str(tmp_path).encode() not in text
+
+
+def test_without_validation_the_val_patients_are_never_seen(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    result, _ = _train(make_pairs(), path, _config(validate_every=0))
+    assert read_header(path).selected_on == ()
+    assert result.epoch == result.epochs == 4
+
+
+@pytest.mark.parametrize("name", ["default", "classic"])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    make_pairs: MakePairs, tmp_path: Path, name: str
+) -> None:
+    pairs, config = make_pairs(), _config(name)
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    _train(pairs, whole, config)
+
+    def in_epoch_3(event: Event) -> None:
+        nonlocal cancelled
+        cancelled = isinstance(event, Progress) and event.what == "steps of epoch 3"
+
+    cancelled = False
+    with pytest.raises(JobCancelled):
+        run_job(train(read_pairs(pairs), parts, config), in_epoch_3, lambda: cancelled)
+    assert load_checkpoint(parts).header.epochs in (1, 2)
+    result, events = _train(pairs, parts, None, resume=True)
+    assert [e.epoch for e in events if isinstance(e, EpochDone)] == [3, 4]
+    assert result.epochs == 4
+    assert torch.equal(_weights(whole), _weights(parts))
+
+
+def test_the_same_seed_gives_the_same_weights(make_pairs: MakePairs, tmp_path: Path) -> None:
+    pairs = make_pairs()
+    files = [tmp_path / f"{i}.safetensors" for i in range(3)]
+    for file, seed in zip(files, (0, 0, 1), strict=True):
+        _train(pairs, file, _config(epochs=1, decay_epochs=0, seed=seed))
+    assert torch.equal(_weights(files[0]), _weights(files[1]))
+    assert not torch.equal(_weights(files[0]), _weights(files[2]))
+
+
+def test_cancelled_in_the_first_epoch_leaves_a_valid_checkpoint(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    seen: list[Event] = []
+    with pytest.raises(JobCancelled):
+        run_job(
+            train(read_pairs(make_pairs()), path, _config()),
+            seen.append,
+            lambda: isinstance(seen[-1], Progress) and "epoch 1" in seen[-1].what,
+        )
+    assert load_checkpoint(path).header.epochs == 0
+
+
+def test_fine_tuning_starts_from_a_model_and_adds_a_contrast(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
+    _train(make_pairs(), first, _config(validate_every=0))
+    base = load_checkpoint(first)
+    more = make_pairs({"d": ("T1", "train"), "e": ("T1", "val")})
+    tiny = _config(epochs=1, decay_epochs=0, learning_rate=1e-7, ema=0)
+    _train(more, second, tiny, init=first)
+    tuned = load_checkpoint(second)
+    assert tuned.contrasts == ("T2", "T1")
+    assert set(base.header.trained_on) < set(tuned.header.trained_on)
+    old, new = (c.weights["up.0.conv.weight"] for c in (base, tuned))
+    assert torch.allclose(old[:, 0], new[:, 0], atol=1e-4)
+    assert torch.allclose(old[:, 0], new[:, 1], atol=1e-4)
+
+
+def test_fine_tuning_keeps_the_network(make_pairs: MakePairs, tmp_path: Path) -> None:
+    first = tmp_path / "1.safetensors"
+    pairs = make_pairs()
+    _train(pairs, first, _config(epochs=1, decay_epochs=0))
+    with pytest.raises(ConfigError, match="fixes network"):
+        _train(pairs, tmp_path / "2.safetensors", _config(width=12), init=first)
+    assert not (tmp_path / "2.safetensors").exists()
+
+
+def test_resume_refuses_other_settings_and_other_slices(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    pairs = make_pairs()
+    _train(pairs, path, _config(epochs=2))
+    with pytest.raises(ConfigError, match="optimizer differs"):
+        _train(pairs, path, _config(epochs=2, learning_rate=0.01), resume=True)
+    other = make_pairs({"x": ("T2", "train"), "y": ("T2", "train"), "c": ("T2", "val")}, slices=2)
+    with pytest.raises(Exception, match="other slices than the pair list"):
+        _train(other, path, None, resume=True)
+
+
+def test_the_same_slice_in_train_and_val_is_refused(make_pairs: MakePairs, tmp_path: Path) -> None:
+    pairs = make_pairs()
+    (tmp_path / "c-ct-0.png").write_bytes((tmp_path / "a-ct-0.png").read_bytes())
+    with pytest.raises(PairError, match="pixel for pixel"):
+        _train(pairs, tmp_path / "m.safetensors", _config())
+
+
+def test_no_rows_of_a_contrast_are_named(make_pairs: MakePairs, tmp_path: Path) -> None:
+    with pytest.raises(PairError, match="no train rows of contrast 'T1'; its contrasts are T2"):
+        _train(make_pairs(), tmp_path / "m.safetensors", _config(), contrast="T1")
+
+
+def test_patience_ends_a_run(make_pairs: MakePairs, tmp_path: Path) -> None:
+    config = _config(epochs=40, patience=2, learning_rate=0.1, ema=0)
+    result, _ = _train(make_pairs(), tmp_path / "m.safetensors", config)
+    assert result.epochs == result.epoch + 2 < 40
+    assert "no better validation in 2 epochs" in result.stopped
+
+
+def test_nan_stops_and_keeps_the_last_good_weights(
+    make_pairs: MakePairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    events: list[Event] = []
+    job = train(read_pairs(make_pairs()), path, _config(validate_every=0))
+    for event in job:
+        events.append(event)
+        if isinstance(event, EpochDone) and event.epoch == 1:
+            good = _weights(path)
+            monkeypatch.setattr(
+                "napari_ct2mri.pix2pix.losses.ssim", lambda fake, _: fake.mean() * float("nan")
+            )
+            break
+    with pytest.raises(TrainingError, match="epoch 2, step 1: loss ssim is nan"):
+        run_job(job, events.append)
+    assert torch.equal(_weights(path), good)
+
+
+def test_a_full_disk_loses_nothing(
+    make_pairs: MakePairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    pairs = make_pairs()
+    job = train(read_pairs(pairs), path, _config())
+    for event in job:
+        if isinstance(event, EpochDone) and event.epoch == 2:
+            break
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(TrainingError, match="disk is full"):
+        run_job(job, lambda _: None)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    result, _ = _train(pairs, path, None, resume=True)
+    assert result.epochs == 4
+
+
+def test_out_of_memory_says_what_to_lower(
+    make_pairs: MakePairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
+
+    monkeypatch.setattr("napari_ct2mri.pix2pix.training._step", exhausted)
+    with pytest.raises(TrainingError, match="out of memory with batch 2.*lower batch"):
+        _train(make_pairs(), tmp_path / "m.safetensors", _config())
+
+
+def test_a_frame_that_cannot_be_halved_is_refused(make_pairs: MakePairs, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="multiple of 2\\^levels = 8; choose 72"):
+        _train(make_pairs(), tmp_path / "m.safetensors", _config(frame_px=66))
+
+
+def test_the_rate_falls_linearly_as_published() -> None:
+    optimizer = preset("classic").optimizer
+    assert learning_rate(optimizer, 1) == learning_rate(optimizer, 100) == 2e-4
+    assert learning_rate(optimizer, 150) == pytest.approx(2e-4 * 51 / 101)
+    assert learning_rate(optimizer, 200) == pytest.approx(2e-4 / 101)
+
+
+def test_batch_statistics_are_settled_on_the_training_slices(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    _, events = _train(make_pairs(), tmp_path / "m.safetensors", _config(validate_every=0))
+    notices = [e.text for e in events if isinstance(e, Notice)]
+    assert any("re-estimated" in text for text in notices)
+
+
+def test_state_holds_nothing_but_tensors_and_json(make_pairs: MakePairs, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    _train(make_pairs(), path, _config("classic", epochs=1, decay_epochs=0))
+    assert state_path(path).read_bytes()[8:9] == b"{"
+    assert not list(tmp_path.glob("*.part"))
+
+
