@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
-_LOSSLESS = (".png", ".tif", ".tiff")
+_PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 _SAFE_NAME = re.compile(r"[^\0/\\:*?\"<>|]{1,200}")
 
 
@@ -109,19 +109,13 @@ def single_stack(
         raise ImageError(f"{output}: OUTPUT would overwrite INPUT; give another name")
     is_file = _is_file_name(output)
     volume = read_volume(path, series=series, modality=modality)
+    _check_fits(volume, output, is_file)
     if is_file:
-        if output.suffix.lower() in _LOSSLESS and len(volume.data) > 1:
-            raise ImageError(
-                f"{output}: one picture cannot hold {len(volume.data)} slices; give a folder, or "
-                f"a name that ends in {', '.join(_VOLUME_ENDINGS)}"
-            )
         return Stack(volume, output)
-    if path.is_dir() and volume.is_picture:
-        names = tuple(_lossless(file) for file in picture_files(path))
-    else:
-        width = max(3, len(str(len(volume.data))))
-        names = tuple(f"{i + 1:0{width}d}.png" for i in range(len(volume.data)))
-    return Stack(volume, output, names)
+    names = [file.stem for file in picture_files(path)] if path.is_dir() else [path.stem]
+    if len(set(names)) != len(volume.data):  # pages of a TIFF, or 1.png beside 1.jpg
+        names = [f"slice_{i:04d}" for i in range(1, len(volume.data) + 1)]
+    return Stack(volume, output, tuple(f"{name}.png" for name in names))
 
 
 def pair_stacks(pairs: PairList, output: Path, contrast: str | None = None) -> Iterator[Stack]:
@@ -199,17 +193,28 @@ def _is_file_name(output: Path) -> bool:
     """Whether OUTPUT names a file and not a folder; asked before anything long is done."""
     if output.is_dir() or not output.suffix:
         return False
-    if output.name.lower().endswith((*_VOLUME_ENDINGS, *_LOSSLESS)):
+    if output.name.lower().endswith((*_VOLUME_ENDINGS, *_PICTURE_ENDINGS)):
         return True
     raise ImageError(
         f"{output}: unknown ending {output.suffix!r}; expected a folder or one of "
-        f"{', '.join((*_VOLUME_ENDINGS, *_LOSSLESS))}"
+        f"{', '.join((*_VOLUME_ENDINGS, *_PICTURE_ENDINGS))}"
     )
 
 
-def _lossless(file: Path) -> str:
-    """The picture's own name, with ``.png`` instead of an ending that loses something."""
-    return file.name if file.suffix.lower() in _LOSSLESS else file.stem + ".png"
+def _check_fits(volume: Volume, output: Path, is_file: bool) -> None:
+    """Say that OUTPUT cannot hold what is made of INPUT before it is made."""
+    if is_file and output.name.lower().endswith(_VOLUME_ENDINGS):
+        return
+    if not volume.is_picture:
+        raise ImageError(
+            f"{output}: pictures cannot hold what is made of a volume; end the name in "
+            f"{', '.join(_VOLUME_ENDINGS)}"
+        )
+    if is_file and len(volume.data) > 1:
+        raise ImageError(
+            f"{output}: one picture cannot hold {len(volume.data)} slices; give a folder, or a "
+            f"name that ends in {', '.join(_VOLUME_ENDINGS)}"
+        )
 
 
 def _stem(path: Path) -> str:

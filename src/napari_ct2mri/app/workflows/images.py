@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_ct2mri.app.workflows.files import is_pair_list, pair_stacks, single_stack
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.imaging.volume import Geometry, Modality
 from napari_ct2mri.jobs import Job, Notice, Progress
+
+if TYPE_CHECKING:
+    from napari_ct2mri.imaging.series import Series
 
 __all__ = ["Converted", "Found", "Info", "PairCount", "convert", "info"]
 
@@ -85,10 +89,15 @@ def info(path: Path, *, modality: Modality | None = None) -> Job[Info]:
     from napari_ct2mri.imaging.io import scan
 
     found = []
-    series = scan(path)
-    for number in range(1, len(series) + 1):
-        found.append(_look(path, number, modality))
-        yield Progress(number, len(series), "series")
+    listed = scan(path)
+    for number, series in enumerate(listed, start=1):
+        try:
+            found.append(_look(path, number, series, modality))
+        except Ct2MriError as error:  # one to list among others, or all there is to say
+            if len(listed) == 1:
+                raise
+            found.append(_refused(number, series, error))
+        yield Progress(number, len(listed), "series")
     return Info(path, tuple(found))
 
 
@@ -120,24 +129,29 @@ def convert(
     return Converted(tuple(outputs), slices)
 
 
-def _look(path: Path, number: int, modality: Modality | None) -> Found:
-    """Read one series; what forbids it is a problem to list, as others may be sound."""
-    from napari_ct2mri.imaging.io import read_volume, scan
+def _look(path: Path, number: int, series: Series, modality: Modality | None) -> Found:
+    from napari_ct2mri.imaging.io import read_volume
 
-    series = scan(path)[number - 1]
-    head = (number, series.uid, series.kind, series.description, len(series.files))
-    try:
-        volume = read_volume(path, series=str(number), modality=modality)
-    except Ct2MriError as error:
-        return Found(*head, series.modality, problems=(*series.problems, str(error)))
+    volume = read_volume(path, series=str(number), modality=modality)
+    return replace(
+        _outline(number, series),
+        modality=volume.modality,
+        unit=volume.unit,
+        shape=volume.data.shape,
+        geometry=None if volume.is_picture else volume.geometry,
+        values=(float(volume.data.min()), float(volume.data.max())),
+        problems=tuple(dict.fromkeys((*series.problems, *volume.notes))),
+    )
+
+
+def _refused(number: int, series: Series, error: Ct2MriError) -> Found:
+    return replace(_outline(number, series), problems=(*series.problems, str(error)))
+
+
+def _outline(number: int, series: Series) -> Found:
+    """What is known without reading pixels."""
     return Found(
-        *head,
-        volume.modality,
-        volume.unit,
-        volume.data.shape,
-        None if volume.is_picture else volume.geometry,
-        (float(volume.data.min()), float(volume.data.max())),
-        tuple(dict.fromkeys((*series.problems, *volume.notes))),
+        number, series.uid, series.kind, series.description, len(series.files), series.modality
     )
 
 
