@@ -6,13 +6,11 @@ which knows the compressed transfer syntaxes and applies slope and intercept.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +21,6 @@ from napari_ct2mri.imaging.itk import quiet
 from napari_ct2mri.imaging.regrid import SAME_PLACE_MM, Grid, Pose, plan_grid, resample
 from napari_ct2mri.imaging.series import Series
 from napari_ct2mri.imaging.volume import Modality, Source, Unit, Volume
-
-if TYPE_CHECKING:
-    import SimpleITK as sitk
 
 __all__ = ["Stack", "find_stacks", "read_stack"]
 
@@ -240,7 +235,7 @@ def read_stack(stack: Stack, path: Path, modality: Modality | None = None) -> Vo
     first = stack.headers[0]
     with quiet():
         _compare_twins(stack.twins)
-        data = _filled([header.path for header in stack.headers], first.size)
+        data = _pixels(stack.headers)
     chosen = modality or first.modality
     notes = stack.series.problems
     if chosen == "unknown":
@@ -257,64 +252,56 @@ def read_stack(stack: Stack, path: Path, modality: Modality | None = None) -> Vo
 
 def _compare_twins(twins: Iterable[tuple[Path, Path]]) -> None:
     for kept, twin in twins:
-        if not np.array_equal(_decode(kept), _decode(twin)):
+        if not np.array_equal(_decode([kept]), _decode([twin])):
             raise ImageError(
                 f"{kept.name} and {twin.name} lie at one position but differ: several images a "
                 "position (times, echoes or reconstructions) are not one volume; split the series"
             )
 
 
-def _filled(files: Sequence[Path], size: tuple[int, int]) -> NDArray[np.generic]:
-    """All slices in the smallest of int16, int32 and float32 that holds them exactly."""
-    data: NDArray[np.generic] = np.empty((len(files), *size), np.int16)
-    for z, slice_ in enumerate(_decoded(files)):
-        if slice_.shape != size:
-            raise ImageError(
-                f"{files[z]}: decoded to {slice_.shape} pixels, its header says {size}"
-            )
-        dtype = _holding(slice_, data.dtype)
-        if dtype != data.dtype:
-            data = data.astype(dtype)
-        data[z] = slice_
+def _pixels(headers: Sequence[Header]) -> NDArray[np.generic]:
+    """(n, y, x) values of all slices."""
+    size = (len(headers), *headers[0].size)
+    if len({header.encoding for header in headers}) > 1:
+        data = np.concatenate([_decode([header.path]) for header in headers])
+    else:
+        data = _decode([header.path for header in headers])
+    if data.shape != size:
+        raise ImageError(
+            f"{headers[0].path}: decoded to {data.shape} voxels, its header says {size}"
+        )
     return data
 
 
-def _holding(slice_: NDArray[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
-    if dtype == np.float32 or slice_.dtype.kind == "f":
-        return np.dtype(np.float32)
-    bounds = np.iinfo(dtype)
-    fits = bounds.min <= int(slice_.min()) and int(slice_.max()) <= bounds.max
-    return dtype if fits else np.dtype(np.int32)
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers as int16 where they fit, else int32; other numbers as float32."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float32)
+    bounds = np.iinfo(np.int16)
+    fits = bounds.min <= int(values.min()) and int(values.max()) <= bounds.max
+    return values.astype(np.int16 if fits else np.int32)
 
 
-def _decoded(files: Sequence[Path]) -> Iterator[NDArray[np.generic]]:
-    """Slices in order, decoded in a few threads; GDCM works without the interpreter's lock."""
-    if len(files) == 1:
-        yield _decode(files[0])
-        return
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        try:
-            yield from pool.map(_decode, files)
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _decode(files: Sequence[Path]) -> NDArray[np.generic]:
+    """(n, y, x) values of files of one encoding, slope and intercept applied, narrowed.
 
-
-def _decode(file: Path) -> NDArray[np.generic]:
-    """(y, x) values of one file, slope and intercept applied (GDCM leaves those of MR alone)."""
+    GDCM leaves the slope and intercept of MR alone.
+    """
     import SimpleITK as sitk
 
-    reader = sitk.ImageFileReader()
+    reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(file))
+    reader.SetFileNames([str(file) for file in files])
     try:
-        image: sitk.Image = reader.Execute()
+        image = reader.Execute()
     except RuntimeError as error:
+        for file in files[:-1] if len(files) > 1 else ():
+            _decode([file])  # finds the one at fault
         raise ImageError(
-            f"{file}: its pixels cannot be decoded: the file is truncated, damaged or compressed "
-            "in an unknown way; copy it again from its source"
+            f"{files[-1]}: its pixels cannot be decoded: the file is truncated, damaged or "
+            "compressed in an unknown way; copy it again from its source"
         ) from error
-    values: NDArray[np.generic] = sitk.GetArrayFromImage(image)
-    return values[0] if values.ndim == 3 else values
+    return _narrow(sitk.GetArrayViewFromImage(image))  # a copy: the view dies with the image
 
 
 def _count(n: int, noun: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,14 @@ from napari_ct2mri.imaging.volume import Modality
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 __all__ = ["Header", "is_dicom", "read_header"]
 
-_TAGS = (
+_KEYWORDS = (
     "AcquisitionNumber",
     "BitsAllocated",
+    "BitsStored",
     "Columns",
     "EchoNumbers",
     "EchoTime",
@@ -31,7 +34,10 @@ _TAGS = (
     "Modality",
     "NumberOfFrames",
     "PhotometricInterpretation",
+    "PixelRepresentation",
     "PixelSpacing",
+    "RescaleIntercept",
+    "RescaleSlope",
     "RescaleType",
     "Rows",
     "SOPClassUID",
@@ -42,6 +48,14 @@ _TAGS = (
     "SliceThickness",
     "SpacingBetweenSlices",
     "TemporalPositionIdentifier",
+)
+
+_ENCODING = (
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "RescaleIntercept",
+    "RescaleSlope",
 )
 
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -63,6 +77,8 @@ class Header:
     pixel_mm : (y, x), or None
     step_mm : float
         Spacing between slices or thickness as stated, for a slice without neighbours; else 1.
+    encoding : str
+        Equal where stored numbers mean the same: bits, sign, slope, intercept.
     refusal : str
         Why this is not a slice of a volume; empty if it is one.
     """
@@ -83,6 +99,7 @@ class Header:
     moment: str
     image_type: str
     acquisition: str
+    encoding: str
     refusal: str
 
     @property
@@ -120,6 +137,14 @@ def _close(a: tuple[float, ...] | None, b: tuple[float, ...] | None, tolerance: 
     return max(abs(p - q) for p, q in zip(a, b, strict=True)) <= tolerance
 
 
+@cache
+def _tags() -> dict[str, BaseTag]:
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
+
+    return {keyword: Tag(tag_for_keyword(keyword) or 0) for keyword in _KEYWORDS}
+
+
 def is_dicom(path: Path) -> bool:
     """Whether a file starts like DICOM, with or without preamble."""
     with path.open("rb") as file:
@@ -148,7 +173,7 @@ def read_header(path: Path) -> Header | None:
             if not _starts_like_dicom(file):
                 return None
             dataset = pydicom.dcmread(
-                file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS)
+                file, stop_before_pixels=True, force=True, specific_tags=list(_tags().values())
             )
             storage = str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
             return None if storage == _MEDIA_DIRECTORY else _header(path, dataset)
@@ -163,7 +188,7 @@ def read_header(path: Path) -> Header | None:
 def _header(path: Path, dataset: Dataset) -> Header:
     if "SOPClassUID" not in dataset and "Rows" not in dataset:
         raise ImageError(f"{path}: a DICOM file that holds no image, or is cut off")
-    size = (_integer(dataset, "Rows", 0), _integer(dataset, "Columns", 0))
+    size = (_binary(dataset, "Rows", 0), _binary(dataset, "Columns", 0))
     pixel_mm = _numbers(dataset, "PixelSpacing", 2)
     steps = _numbers(dataset, "SpacingBetweenSlices", 1) or _numbers(dataset, "SliceThickness", 1)
     return Header(
@@ -183,6 +208,7 @@ def _header(path: Path, dataset: Dataset) -> Header:
         moment=_text(dataset, "TemporalPositionIdentifier"),
         image_type=_text(dataset, "ImageType"),
         acquisition=_text(dataset, "AcquisitionNumber"),
+        encoding="/".join(_bytes(dataset, keyword).hex() for keyword in _ENCODING),
         refusal=_refusal(dataset, size),
     )
 
@@ -198,9 +224,9 @@ def _refusal(dataset: Dataset, size: tuple[int, int]) -> str:
         return f"{what}: holds no image"
     if max(size) > _MAX_SIDE:
         return f"claims {size[0]}x{size[1]} pixels, expected at most {_MAX_SIDE} a side"
-    if storage == _SEGMENTATION or _integer(dataset, "BitsAllocated", 16) == 1:
+    if storage == _SEGMENTATION or _binary(dataset, "BitsAllocated", 16) == 1:
         return f"{what}: holds labels, expected the image they were drawn on"
-    if _integer(dataset, "SamplesPerPixel", 1) != 1 or "PALETTE" in _text(
+    if _binary(dataset, "SamplesPerPixel", 1) != 1 or "PALETTE" in _text(
         dataset, "PhotometricInterpretation"
     ):
         return f"{what}: a colour image, expected one grey value a pixel"
@@ -215,38 +241,44 @@ def _refusal(dataset: Dataset, size: tuple[int, int]) -> str:
 
 
 def _description(dataset: Dataset) -> str:
-    text = "".join(c for c in _text(dataset, "SeriesDescription") if c.isprintable())[:64].strip()
+    try:
+        stated = str(dataset.get("SeriesDescription") or "")  # decoded by its character set
+    except (ValueError, LookupError):
+        stated = ""
+    text = "".join(c for c in stated if c.isprintable())[:64].strip()
     return text or f"series {_integer(dataset, 'SeriesNumber', 0)}"
 
 
-def _value(dataset: Dataset, keyword: str) -> Any:
-    try:
-        return dataset.get(keyword)
-    except Exception:  # a value that is not of its type is as good as absent
-        return None
+def _bytes(dataset: Dataset, keyword: str) -> bytes:
+    """A value as it stands in the file: pydicom's conversion costs more than reading it."""
+    element = dataset.get_item(_tags()[keyword])
+    value = None if element is None else element.value
+    return value if isinstance(value, bytes) else str(value or "").encode()
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    value = _value(dataset, keyword)
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value.strip()
-    return "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
+    return _bytes(dataset, keyword).decode("latin-1").strip(" \0")
+
+
+def _binary(dataset: Dataset, keyword: str, default: int) -> int:
+    """A number of value representation US."""
+    value = _bytes(dataset, keyword)
+    little = dataset.original_encoding[1] is not False
+    return int.from_bytes(value[:2], "little" if little else "big") if len(value) >= 2 else default
 
 
 def _integer(dataset: Dataset, keyword: str, default: int) -> int:
+    """A number of value representation IS."""
     try:
-        return int(_value(dataset, keyword))
-    except (TypeError, ValueError, OverflowError):
+        return int(_text(dataset, keyword))
+    except ValueError:
         return default
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Exactly ``count`` finite numbers, or None."""
-    value = _value(dataset, keyword)
+    """Exactly ``count`` finite numbers of value representation DS, or None."""
     try:
-        numbers = tuple(float(v) for v in ([value] if count == 1 else value))
-    except (TypeError, ValueError):
+        numbers = tuple(float(part) for part in _text(dataset, keyword).split("\\"))
+    except ValueError:
         return None
     return numbers if len(numbers) == count and all(map(isfinite, numbers)) else None
