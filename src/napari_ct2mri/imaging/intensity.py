@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from napari_ct2mri.config import Window
 from napari_ct2mri.errors import VolumeError
 from napari_ct2mri.imaging.head import Mask, head_mask
-from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.imaging.volume import Unit, Volume
 
 __all__ = [
     "GREY_MAX",
     "OUTPUT_MAX",
     "MrRange",
+    "as_picture",
     "ct_channels",
     "mr_range",
     "mr_to_unit",
@@ -34,6 +35,7 @@ GREY_MAX = 255.0
 OUTPUT_MAX = 1000.0
 """Top of the arbitrary scale of a synthesized MR volume."""
 
+_PICTURE_WINDOW = Window()  # level 40, width 80
 _PERCENTILES = (0.5, 99.5)
 _SAMPLE_VOXELS = 4_000_000
 """Percentiles of a larger head are taken from evenly spread voxels: the error is far below
@@ -147,15 +149,33 @@ def unit_to_output(unit_values: NDArray[Any], *, is_picture: bool) -> NDArray[np
     return output
 
 
+def as_picture(ct: NDArray[Any], unit: Unit) -> NDArray[np.float32]:
+    """Show a CT as the pictures in use do, in grey levels 0..255.
+
+    Parameters
+    ----------
+    ct : any shape
+    unit : Unit
+        HU are windowed (level 40, width 80); grey levels stay; an unknown scale is stretched
+        from its least to its greatest finite value.
+    """
+    if unit == "grey":
+        return ct.astype(np.float32)
+    if unit == "HU":
+        low, high = _PICTURE_WINDOW.low, _PICTURE_WINDOW.high
+    else:
+        finite = ct[np.isfinite(ct)]
+        low, high = float(finite.min(initial=0)), float(finite.max(initial=1))
+    return (_to_unit(ct, low, high) + 1) * np.float32(GREY_MAX / 2)
+
+
 def _to_unit(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = values.astype(
-        np.float32
-    )  # a copy, worked on in place: volumes are large
+    unit = values.astype(np.float32)  # a copy, worked on in place: volumes are large
     unit -= low
     unit *= 2 / (high - low)
     unit -= 1
     np.clip(unit, -1, 1, out=unit)
-    return unit
+    return np.asarray(unit, dtype=np.float32)
 
 
 def _check_ct(volume: Volume, windows: tuple[Window, ...]) -> None:
