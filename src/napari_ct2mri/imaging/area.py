@@ -19,7 +19,9 @@ def area_weights(size: int, count: int, start: float, stop: float) -> NDArray[np
     pixel = np.arange(size)
     upper = np.minimum(edges[1:, None], pixel + 1)
     lower = np.maximum(edges[:-1, None], pixel)
-    return np.clip(upper - lower, 0, None) * (count / (stop - start))
+    overlap: NDArray[np.float64] = np.clip(upper - lower, 0, None)
+    overlap *= count / (stop - start)
+    return overlap
 
 
 def area_mean(

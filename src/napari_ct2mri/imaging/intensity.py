@@ -166,7 +166,10 @@ def as_picture(ct: NDArray[Any], unit: Unit) -> NDArray[np.float32]:
     else:
         finite = ct[np.isfinite(ct)]
         low, high = float(finite.min(initial=0)), float(finite.max(initial=1))
-    return (_to_unit(ct, low, high) + 1) * np.float32(GREY_MAX / 2)
+    grey = _to_unit(ct, low, high)
+    grey += 1
+    grey *= GREY_MAX / 2
+    return grey
 
 
 def _to_unit(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
