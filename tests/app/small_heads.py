@@ -95,22 +95,7 @@ def volume_pairs(folder: Path, splits: dict[str, str], contrast: str = "T2") -> 
 
 SPLITS = {"ada": "train", "bea": "train", "cid": "val", "dot": "test"}
 TINY = [
-    "--epochs",
-    "1",
-    "--width",
-    "4",
-    "--levels",
-    "3",
-    "--frame-px",
-    "64",
-    "--head-px",
-    "46",
-    "--pixel-mm",
-    "1.4",
-    "--batch",
-    "4",
-    "--threads",
-    "1",
-    "--device",
-    "cpu",
+    *("--epochs", "1", "--batch", "4", "--width", "4", "--levels", "3"),
+    *("--frame-px", "64", "--head-px", "46", "--pixel-mm", "1.4"),
+    *("--threads", "1", "--device", "cpu"),
 ]

@@ -152,7 +152,8 @@ def train(
     """Train a generator on the train rows of a pairs.csv; val rows choose the best epoch."""
     from napari_ct2mri.app import show, workflows
 
-    config = config_from_flags(preset, leaves)
+    resumed = workflows.settings_of(output) if resume else None
+    config = config_from_flags(preset, leaves, resumed)
     job = workflows.train(pairs, output, config, contrast=contrast, init=init, resume=resume)
     show.trained(run_in_terminal(job))
 

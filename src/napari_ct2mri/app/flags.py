@@ -40,30 +40,42 @@ def with_config_flags(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def config_from_flags(name: Preset, given: dict[str, Any]) -> TrainConfig:
-    """The preset with the flags that were given; ``epochs`` alone scales ``decay_epochs`` too.
+def config_from_flags(
+    name: Preset, given: dict[str, Any], resumed: TrainConfig | None = None
+) -> TrainConfig:
+    """Build the settings from the preset, or those of the resumed run, and the given flags.
+
+    ``epochs`` without ``decay_epochs`` scales the preset's; the schedule keeps its shape.
 
     Raises
     ------
     ConfigError
-        If a value is out of bounds.
+        If a value is out of bounds, by its flag.
     """
     leaves = {leaf: value for leaf, value in given.items() if value is not None}
     if "windows" in leaves:
         leaves["windows"] = [_parse_window(text) for text in leaves["windows"]]
-    if "epochs" in leaves:  # the schedule keeps its shape
+    if resumed is not None:
+        paths = dict(leaf_paths(TrainConfig))
+        leaves = {leaf: _value(resumed, path) for leaf, path in paths.items()} | leaves
+        name = leaves.pop("preset")
+    elif "epochs" in leaves:
         usual = PRESETS[name].optimizer
         leaves.setdefault("decay_epochs", leaves["epochs"] * usual.decay_epochs // usual.epochs)
     try:
         return preset(name, **leaves)
     except ConfigError as error:
-        flags = {".".join(path): leaf for leaf, path in leaf_paths(TrainConfig)}
-        named = re.sub(
-            r"setting '([\w.]+)'",
-            lambda found: "--" + flags.get(found[1], found[1]).replace("_", "-"),
-            str(error),
-        )
-        raise ConfigError(named) from error
+        raise ConfigError(_with_flags_named(str(error))) from error
+
+
+def _with_flags_named(text: str) -> str:
+    """``setting 'model.network.width'`` as the person typed it: ``--width``."""
+    flags = {".".join(path): leaf for leaf, path in leaf_paths(TrainConfig)}
+    return re.sub(
+        r"setting '([\w.]+)'",
+        lambda found: "--" + flags.get(found[1], found[1]).replace("_", "-"),
+        text,
+    )
 
 
 def window_from_flag(level_width: tuple[float, float] | None) -> Window | None:

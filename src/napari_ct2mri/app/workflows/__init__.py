@@ -6,7 +6,7 @@ them is cheap; torch and the image libraries come with the first step of a job.
 
 from napari_ct2mri.app.workflows.images import Converted, Found, Info, PairCount, convert, info
 from napari_ct2mri.app.workflows.synthesis import Synthesized, synthesize, synthesize_volume
-from napari_ct2mri.app.workflows.training import train
+from napari_ct2mri.app.workflows.training import settings_of, train
 
 __all__ = [
     "Converted",
@@ -16,6 +16,7 @@ __all__ = [
     "Synthesized",
     "convert",
     "info",
+    "settings_of",
     "synthesize",
     "synthesize_volume",
     "train",

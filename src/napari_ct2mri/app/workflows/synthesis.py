@@ -90,7 +90,7 @@ def synthesize(
         folder = output if is_pair_list(path) else stack.folder
         read_manifest(folder)  # a damaged one is said before the work, not after it
         mr = yield from run_model(
-            stack.volume,
+            as_ct(stack.volume),
             checkpoint,
             contrast=stack.contrast or contrast,
             native=native,
@@ -121,7 +121,7 @@ def synthesize_volume(
     _check_contrast(checkpoint, contrast, name)
     return (
         yield from run_model(
-            ct, checkpoint, contrast=contrast, native=native, window=window, device=device
+            as_ct(ct), checkpoint, contrast=contrast, native=native, window=window, device=device
         )
     )
 
@@ -160,6 +160,11 @@ def makeable(pairs: PairList, checkpoint: Checkpoint, contrast: str | None) -> t
     if not rows:
         raise PairError(f"{pairs.path}: {sentence}; choose another --model, or give --contrast")
     return replace(pairs, rows=rows), sentence if others else ""
+
+
+def as_ct(volume: Volume) -> Volume:
+    """The same volume as a CT, where nothing says that it is another thing (pictures)."""
+    return replace(volume, modality="CT") if volume.modality == "unknown" else volume
 
 
 def _check_contrast(checkpoint: Checkpoint, contrast: str | None, name: str) -> None:

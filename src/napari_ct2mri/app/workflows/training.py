@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_ct2mri.config import TrainConfig
     from napari_ct2mri.pix2pix.training import TrainResult
 
-__all__ = ["train"]
+__all__ = ["settings_of", "train"]
 
 
 def train(
@@ -51,3 +51,12 @@ def train(
                 rows, output, config, contrast=contrast, init=start, resume=resume
             )
         )
+
+
+def settings_of(output: Path) -> TrainConfig | None:
+    """The settings of the run that wrote ``output``, ``None`` if there was none."""
+    if not output.exists():
+        return None
+    from napari_ct2mri.pix2pix.checkpoint import read_header
+
+    return read_header(output).config

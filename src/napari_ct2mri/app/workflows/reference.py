@@ -1,0 +1,67 @@
+"""The real MR of one patient, ready to be compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from napari_ct2mri.imaging.intensity import MrRange
+    from napari_ct2mri.pix2pix.pairs import PatientPair
+
+__all__ = ["Reference", "find_reference"]
+
+_MIN_HEAD = 0.01  # part of a slice that a head covers; less is an empty slice, as in training
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """The slices of one patient and contrast that show a head in the CT and in the MR.
+
+    Attributes
+    ----------
+    pair : PatientPair
+        All slices.
+    slices : (n,) int, n > 0
+        Which of them show a head.
+    head : (n, H, W) bool
+        Union of the CT's and the real MR's foreground.
+    range : MrRange
+        What maps to [-1, 1]: percentiles of the whole MR inside its own head.
+    """
+
+    pair: PatientPair
+    slices: NDArray[np.intp]
+    head: NDArray[np.bool_]
+    range: MrRange
+
+    def ct(self, part: slice = slice(None)) -> NDArray[np.float32]:
+        """(n, H, W) CT in [-1, 1], in the window that models read by default."""
+        from napari_ct2mri.config import ModelConfig
+        from napari_ct2mri.imaging.intensity import ct_channels
+
+        some = replace(self.pair.ct, data=self.pair.ct.data[self.slices[part]], notes=())
+        return ct_channels(some, ModelConfig().input.windows)[:, 0]
+
+    def real(self, part: slice = slice(None)) -> NDArray[np.float32]:
+        """(n, H, W) MR in [-1, 1]."""
+        from napari_ct2mri.imaging.intensity import mr_to_unit
+
+        return mr_to_unit(self.pair.mr.data[self.slices[part]], self.range)
+
+
+def find_reference(pair: PatientPair) -> Reference | None:
+    """Find the slices of ``pair`` that can be measured, ``None`` if there are none."""
+    from napari_ct2mri.imaging.head import head_mask
+    from napari_ct2mri.imaging.intensity import mr_range
+
+    ct_head = head_mask(pair.ct.data, pair.ct.unit, "CT")
+    mr_head = head_mask(pair.mr.data, pair.mr.unit, "MR")
+    covered = np.minimum(ct_head.mean(axis=(1, 2)), mr_head.mean(axis=(1, 2)))
+    full = np.flatnonzero(covered >= _MIN_HEAD)
+    if not len(full):
+        return None
+    return Reference(pair, full, (ct_head | mr_head)[full], mr_range(pair.mr, mr_head))

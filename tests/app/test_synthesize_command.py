@@ -1,0 +1,198 @@
+"""``synthesize``: every kind of INPUT lands where the rule says, on the CT's own grid."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_heads import OBLIQUE, SPLITS, head, picture_pairs, write_pictures, write_volumes
+
+from napari_ct2mri.app.cli import main
+from napari_ct2mri.app.workflows.manifest import read_manifest
+from napari_ct2mri.imaging.io import read_volume, write_volume
+from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
+
+Fails = Callable[..., str]
+CPU = ("--device", "cpu")
+
+
+def test_a_volume_lies_on_its_ct(model: Path, tmp_path: Path) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    output = tmp_path / "out" / "mr.nii.gz"
+    assert main(["synthesize", str(ct), str(output), "--model", str(model), *CPU]) == 0
+    before, after = read_volume(ct), read_volume(output)
+    assert after.data.shape == before.data.shape
+    assert after.geometry.is_close(before.geometry)
+    assert after.modality == "MR"
+    assert after.data.min() >= 0
+    assert 1 < after.data.max() <= 1000
+
+
+def test_one_picture(model: Path, tmp_path: Path) -> None:
+    write_pictures(tmp_path, 0)
+    ct = tmp_path / "CT" / "02.png"
+    output = tmp_path / "out" / "mr.png"
+    assert main(["synthesize", str(ct), str(output), "--model", str(model), *CPU]) == 0
+    assert read_volume(output).data.shape == (1, 64, 64)
+    assert sorted(file.name for file in output.parent.iterdir()) == ["manifest.json", "mr.png"]
+
+
+def test_a_folder_of_pictures_keeps_its_names(model: Path, tmp_path: Path) -> None:
+    write_pictures(tmp_path, 0)
+    output = tmp_path / "out"
+    assert main(["synthesize", str(tmp_path / "CT"), str(output), "--model", str(model), *CPU]) == 0
+    names = sorted(file.name for file in output.iterdir())
+    assert names == ["01.png", "02.png", "03.png", "04.png", "manifest.json"]
+
+
+def test_a_pair_list_by_contrast_and_patient(model: Path, pictures: Path, tmp_path: Path) -> None:
+    assert main(["synthesize", str(pictures), str(tmp_path), "--model", str(model), *CPU]) == 0
+    found = sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.png"))
+    assert found == [f"T2/{patient}/0{i}.png" for patient in SPLITS for i in range(1, 5)]
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    (run,) = manifest.runs
+    assert run.digest == load_checkpoint(model).digest
+    assert run.model == str(model.resolve())
+    assert sorted(run.files) == found
+
+
+def test_volumes_of_a_pair_list(model: Path, volumes: Path, tmp_path: Path) -> None:
+    assert main(["synthesize", str(volumes), str(tmp_path), "--model", str(model), *CPU]) == 0
+    mr = read_volume(tmp_path / "T2" / "bea" / "ct.nii.gz")
+    assert mr.geometry.is_close(OBLIQUE)
+
+
+def test_the_pictures_of_a_patient_share_one_head_size(model: Path, tmp_path: Path) -> None:
+    pairs = picture_pairs(tmp_path, {"ada": "train"})
+    together, alone = tmp_path / "together", tmp_path / "alone.png"
+    assert main(["synthesize", str(pairs), str(together), "--model", str(model), *CPU]) == 0
+    folder = tmp_path / "ada" / "CT"
+    assert main(["synthesize", str(folder), str(tmp_path / "f"), "--model", str(model), *CPU]) == 0
+    last = folder / "04.png"  # the smallest section: alone it is taken for a smaller head
+    assert main(["synthesize", str(last), str(alone), "--model", str(model), *CPU]) == 0
+    by_list = read_volume(together / "T2" / "ada" / "04.png").data
+    np.testing.assert_array_equal(by_list, read_volume(tmp_path / "f" / "04.png").data)
+    assert not np.array_equal(by_list, read_volume(alone).data)
+
+
+def test_contrast_asks_for_every_ct_of_the_list(model: Path, tmp_path: Path, fails: Fails) -> None:
+    pairs = picture_pairs(tmp_path / "data", {"ada": "train"}, contrast="FLAIR")
+    line = fails("synthesize", pairs, tmp_path / "out", "--model", model, *CPU)
+    assert "FLAIR" in line
+    assert not (tmp_path / "out").exists()
+    tokens = ["synthesize", str(pairs), str(tmp_path / "out"), "--model", str(model), *CPU]
+    assert main([*tokens, "--contrast", "T2"]) == 0
+    assert (tmp_path / "out" / "T2" / "ada" / "01.png").is_file()
+
+
+def test_settings_are_in_the_manifest_and_do_something(model: Path, tmp_path: Path) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    plain, other = tmp_path / "a" / "mr.nii.gz", tmp_path / "b" / "mr.nii.gz"
+    assert main(["synthesize", str(ct), str(plain), "--model", str(model), *CPU]) == 0
+    tokens = ["synthesize", str(ct), str(other), "--model", str(model), *CPU, "--native"]
+    assert main([*tokens, "--window", "60", "200"]) == 0
+    settings = json.loads((other.parent / "manifest.json").read_text())["runs"][0]["settings"]
+    assert settings["native"] is True
+    assert settings["window"] == {"level": 60, "width": 200}
+    assert not np.array_equal(read_volume(plain).data, read_volume(other).data)
+
+
+def test_an_mr_given_as_ct(model: Path, tmp_path: Path, fails: Fails) -> None:
+    _, mr = write_volumes(tmp_path, 0)
+    output = tmp_path / "out" / "x.nii.gz"
+    line = fails("synthesize", mr, output, "--model", model, "--modality", "MR", *CPU)
+    assert "expected a CT" in line
+    assert not output.parent.exists()
+
+
+def test_nan(model: Path, tmp_path: Path, fails: Fails) -> None:
+    ct, _ = head(0)
+    ct[2, 30, 30] = np.nan
+    write_volume(Volume(ct, OBLIQUE, "CT", "HU"), tmp_path / "ct.nrrd")
+    output = tmp_path / "out" / "x.nrrd"
+    assert "NaN" in fails("synthesize", tmp_path / "ct.nrrd", output, "--model", model, *CPU)
+    assert not output.parent.exists()
+
+
+def test_an_empty_ct(model: Path, tmp_path: Path, fails: Fails) -> None:
+    air = np.full((3, 64, 64), -1000, np.int16)
+    write_volume(Volume(air, OBLIQUE, "CT", "HU"), tmp_path / "ct.nrrd")
+    output = tmp_path / "out" / "x.nrrd"
+    assert "head" in fails("synthesize", tmp_path / "ct.nrrd", output, "--model", model, *CPU)
+    assert not output.parent.exists()
+
+
+def half(model: Path, path: Path) -> None:
+    data = model.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def unknown_field(model: Path, path: Path) -> None:
+    path.write_bytes(model.read_bytes().replace(b'\\"width\\"', b'\\"widht\\"', 1))
+
+
+def pickled(model: Path, path: Path) -> None:
+    path.write_bytes(pickle.dumps({"weights": [1, 2, 3]}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [(half, "cut"), (unknown_field, "widht"), (pickled, "pickle")]
+)
+def test_a_broken_checkpoint(
+    model: Path,
+    tmp_path: Path,
+    fails: Fails,
+    damage: Callable[[Path, Path], None],
+    said: str,
+) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    broken = tmp_path / "broken.safetensors"
+    damage(model, broken)
+    output = tmp_path / "out" / "x.nii.gz"
+    assert said in fails("synthesize", ct, output, "--model", broken, *CPU)
+    assert not output.parent.exists()
+
+
+def test_no_such_model(tmp_path: Path, fails: Fails) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    assert "no-such" in fails("synthesize", ct, tmp_path / "o.nii.gz", "--model", "no-such")
+
+
+def test_an_output_that_cannot_hold_it_is_said_first(
+    model: Path, tmp_path: Path, fails: Fails
+) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    assert "volume" in fails("synthesize", ct, tmp_path / "out", "--model", model, *CPU)
+    assert "unknown ending" in fails("synthesize", ct, tmp_path / "o.xyz", "--model", model, *CPU)
+
+
+def test_two_cts_of_one_name_are_refused(model: Path, tmp_path: Path, fails: Fails) -> None:
+    from napari_ct2mri.pix2pix.pairs import read_pairs, write_pairs
+
+    pairs = picture_pairs(tmp_path / "data", {"ada": "train"})
+    rows = list(read_pairs(pairs).rows)
+    other = tmp_path / "data" / "elsewhere"
+    other.mkdir()
+    (other / "01.png").write_bytes(rows[1].ct.read_bytes())
+    write_pairs(pairs, [*rows, replace(rows[1], ct=other / "01.png")])
+    line = fails("synthesize", pairs, tmp_path / "out", "--model", model, *CPU)
+    assert "lines 2 and 6" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_patient_cannot_name_a_place_elsewhere(model: Path, tmp_path: Path, fails: Fails) -> None:
+    from napari_ct2mri.pix2pix.pairs import read_pairs, write_pairs
+
+    pairs = picture_pairs(tmp_path / "data", {"ada": "train"})
+    write_pairs(pairs, [replace(row, patient="../../x") for row in read_pairs(pairs).rows])
+    assert "cannot name a folder" in fails(
+        "synthesize", pairs, tmp_path / "out", "--model", model, *CPU
+    )
+    assert not (tmp_path / "x").exists()
