@@ -1,0 +1,89 @@
+"""The npe2 contributions without a panel: reader, writer and sample data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_ct2mri.widgets.layers import LayerData, data_to_volume, volume_to_layer_data
+
+__all__ = ["get_reader", "layer_name", "read_layers", "sample_head", "write_image"]
+
+SAMPLE_SEED = 7
+_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+
+
+def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
+    """The reader of ``path``, or None if it is for others.
+
+    Folders and files without an ending are taken only when they hold DICOM or a volume:
+    pictures stay napari's own.
+    """
+    paths = [Path(p) for p in ([path] if isinstance(path, str) else path)]
+    if all(_is_ours(p) for p in paths):
+        return lambda _: [layer for p in paths for layer in read_layers(p)]
+    return None
+
+
+def read_layers(path: Path) -> list[LayerData]:
+    """Read the one volume that ``path`` holds as a layer.
+
+    Raises
+    ------
+    ImageError
+        If there is none or it is damaged; if there are several, with the list of them.
+    """
+    from napari_ct2mri.imaging.io import read_volume
+
+    volume = read_volume(path)
+    return [volume_to_layer_data(volume, layer_name(path))]
+
+
+def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write one image layer on its exact grid; voxels as they are, whatever is shown."""
+    from napari_ct2mri.imaging.io import write_volume
+
+    write_volume(data_to_volume(data, attributes), Path(path))
+    return [path]
+
+
+def sample_head() -> list[LayerData]:
+    """A simulated head: CT and T2 on one grid."""
+    from napari_ct2mri.imaging.phantom import sample_pair
+
+    ct, mr = sample_pair()
+    return [
+        volume_to_layer_data(mr, "simulated T2"),
+        volume_to_layer_data(ct, "simulated CT"),
+    ]
+
+
+def layer_name(path: Path) -> str:
+    """The file's or folder's name without its ending."""
+    for ending in _ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.name if path.is_dir() else path.stem or path.name
+
+
+def _is_ours(path: Path) -> bool:
+    if path.name.lower().endswith((*_ENDINGS, ".dcm")):
+        return True
+    return _holds_volume(path) if path.is_dir() else _is_dicom(path)
+
+
+def _holds_volume(folder: Path) -> bool:
+    from napari_ct2mri.errors import ImageError
+    from napari_ct2mri.imaging.io import scan
+
+    try:
+        return any(series.kind not in ("picture", "pictures") for series in scan(folder))
+    except ImageError:
+        return False
+
+
+def _is_dicom(path: Path) -> bool:
+    from napari_ct2mri.imaging.dicom_header import is_dicom
+
+    return is_dicom(path)

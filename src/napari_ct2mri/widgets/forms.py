@@ -1,0 +1,203 @@
+"""Form parts the panels share: choosers of layers, files and models, rows from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annotated_types import Ge, Le
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
+
+from napari_ct2mri.config import Frozen, TrainConfig, leaf_paths
+from napari_ct2mri.errors import Ct2MriError
+from napari_ct2mri.imaging.volume import Modality
+from napari_ct2mri.widgets.layers import layer_origin
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer
+    from napari.utils.events import Event
+
+__all__ = ["LayerChooser", "OutputField", "browse_button", "narrow", "setting_spin"]
+
+
+_BROWSE_PX = 32
+
+
+def narrow(combo: QComboBox) -> QComboBox:
+    """Keep a chooser from growing as wide as its longest entry, which would widen the dock."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(8)
+    return combo
+
+
+def browse_button(tip: str, on_click: Callable[[], None]) -> QPushButton:
+    """A small button that opens a file dialog."""
+    button = QPushButton("…")
+    button.setFixedWidth(_BROWSE_PX)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda: on_click())
+    return button
+
+
+class LayerChooser(QComboBox):
+    """Chooses one image layer; follows layers that come, go and change their name.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    what : str
+        What it asks for, as a person says it: ``"CT"``.
+    modality : Modality
+        Layers of this modality are preferred while the person has not chosen.
+    synthetic : bool
+        Whether a synthesized layer is wanted, or a real one.
+    optional : bool
+        Whether ``none`` is a choice too.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        what: str,
+        modality: Modality,
+        *,
+        synthetic: bool = False,
+        optional: bool = False,
+    ) -> None:
+        super().__init__()
+        narrow(self)
+        self._viewer = viewer
+        self._what = what
+        self._modality = modality
+        self._synthetic = synthetic
+        self._optional = optional
+        self._is_chosen = False  # by the person, who then keeps the say
+        self.activated.connect(self._choose)
+        viewer.layers.events.inserted.connect(self._refill)
+        viewer.layers.events.removed.connect(self._refill)
+        viewer.layers.events.reordered.connect(self._refill)
+        viewer.layers.events.renamed.connect(self._refill)
+        self._refill()
+
+    def layer(self) -> Layer | None:
+        """The layer that is chosen, or None."""
+        return self.currentData()
+
+    def required(self) -> Layer:
+        """The layer that is chosen.
+
+        Raises
+        ------
+        Ct2MriError
+            If there is none.
+        """
+        layer = self.layer()
+        if layer is None:
+            raise Ct2MriError(
+                f"no layer is chosen as {self._what}; choose one, or open one with the Load panel "
+                "or File > Open Sample > CT to MR"
+            )
+        return layer
+
+    def select(self, layer: Layer) -> None:
+        """Choose ``layer``, as the person would."""
+        self.setCurrentIndex(self._index(layer))
+        self._choose()
+
+    def _choose(self, *_: object) -> None:
+        self._is_chosen = True
+
+    def _refill(self, event: Event | None = None) -> None:
+        """Take the viewer's layers, newest first; keep the choice while its layer is there."""
+        from napari.layers import Image
+
+        before = self.layer()
+        layers = [layer for layer in reversed(self._viewer.layers) if isinstance(layer, Image)]
+        self.blockSignals(True)
+        self.clear()
+        if self._optional:
+            self.addItem("none", None)
+        for layer in layers:
+            self.addItem(layer.name, layer)
+            self.setItemData(self.count() - 1, layer.name, Qt.ItemDataRole.ToolTipRole)
+        self._is_chosen &= before is None or before in layers
+        keep = before if self._is_chosen and before in layers else self._best(layers)
+        self.setCurrentIndex(self._index(keep))
+        self.blockSignals(False)
+        if self.layer() is not before:
+            self.currentIndexChanged.emit(self.currentIndex())
+
+    def _best(self, layers: list[Layer]) -> Layer | None:
+        """The newest layer of the right kind, else one of unknown kind, never a wrong one."""
+        for layer in layers:
+            origin = layer_origin(layer)
+            if (
+                origin is not None
+                and origin.modality == self._modality
+                and bool(origin.model) == self._synthetic
+            ):
+                return layer
+        unknown = (layer for layer in layers if layer_origin(layer) is None)
+        return None if self._optional else next(unknown, None)
+
+    def _index(self, layer: Layer | None) -> int:
+        """Where ``layer`` stands; userData is compared by identity, not by Qt's equality."""
+        places = (i for i in range(self.count()) if self.itemData(i) is layer)
+        return next(places, -1)
+
+
+class OutputField(QWidget):
+    """A path with a button that opens a file dialog."""
+
+    changed = Signal(str)
+
+    def __init__(self, title: str, kinds: str, default: Path) -> None:
+        super().__init__()
+        self._title, self._kinds = title, kinds
+        self.line = QLineEdit(str(default))
+        self.line.setToolTip(str(default))
+        self.line.textChanged.connect(self.line.setToolTip)
+        self.line.textChanged.connect(self.changed)
+        button = browse_button(title, self._browse)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line, 1)
+        row.addWidget(button)
+
+    def path(self) -> Path:
+        """What is written in the field."""
+        return Path(self.line.text().strip()).expanduser()
+
+    def _browse(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, self._title, str(self.path()), self._kinds)
+        if path:
+            self.line.setText(path)
+
+
+def setting_spin(leaf: str) -> tuple[str, QSpinBox]:
+    """Title and spin box of a whole-number setting: bounds, words and all from ``config``."""
+    *parents, name = dict(leaf_paths(TrainConfig))[leaf]
+    group: Any = TrainConfig
+    for parent in parents:
+        group = group.model_fields[parent].annotation
+    assert issubclass(group, Frozen)
+    field = group.model_fields[name]
+    spin = QSpinBox()
+    for bound in field.metadata:
+        if isinstance(bound, Ge):
+            spin.setMinimum(int(bound.ge))  # type: ignore[call-overload]
+        if isinstance(bound, Le):
+            spin.setMaximum(int(bound.le))  # type: ignore[call-overload]
+    spin.setToolTip(field.description or "")
+    return field.title or leaf, spin
