@@ -17,14 +17,22 @@ from numpy.typing import NDArray
 
 from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.itk import open_image, quiet
-from napari_ct2mri.imaging.nifti import check_nifti, nan_message
+from napari_ct2mri.imaging.nifti import check_nifti, nan_message, unmistakable
 from napari_ct2mri.imaging.series import Series
 from napari_ct2mri.imaging.volume import Modality, Source, Unit, Volume, from_sitk
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["KINDS", "NOTES_KEY", "describe_file", "ending", "meaning_label", "read_file"]
+__all__ = [
+    "KINDS",
+    "NOTES_KEY",
+    "describe_file",
+    "ending",
+    "meaning_label",
+    "metadata",
+    "read_file",
+]
 
 KINDS = {
     ".nii": "NIfTI",
@@ -66,7 +74,7 @@ def describe_file(path: Path) -> Series:
     return Series(
         uid="",
         kind=kind,
-        modality=_stated(_metadata(reader))[0],
+        modality=_stated(metadata(reader))[0],
         description=path.name,
         files=(path,),
         shape=None if refusal else ((*size, 1)[2], size[1], size[0]),
@@ -95,16 +103,17 @@ def _refusal(reader: sitk.ImageFileReader) -> str:
     return ""
 
 
-def _metadata(reader: sitk.ImageFileReader) -> dict[str, str]:
+def metadata(reader: sitk.ImageFileReader) -> dict[str, str]:
+    """All header fields of an opened file. May hold patient data: never pass it on."""
     return {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
 
 
-def _stated(metadata: Mapping[str, str]) -> tuple[Modality, Unit | None]:
+def _stated(fields: Mapping[str, str]) -> tuple[Modality, Unit | None]:
     """Modality and unit as the file states them: our own label, or a DICOM tag carried along."""
-    if label := _LABEL.search(metadata.get(NOTES_KEY, "")):
+    if label := _LABEL.search(fields.get(NOTES_KEY, "")):
         return label[1], label[2]  # type: ignore[return-value]
     for key in ("0008|0060", "modality", "Modality"):
-        value = metadata.get(key, "").removeprefix("MET_MOD_").upper()
+        value = fields.get(key, "").removeprefix("MET_MOD_").upper()
         if value in ("CT", "MR"):
             return value, None  # type: ignore[return-value]
     return "unknown", None
@@ -124,11 +133,12 @@ def read_file(path: Path, modality: Modality | None = None) -> Volume:
     reader = open_image(path, kind)
     if refusal := _refusal(reader):
         raise ImageError(f"{path}: {refusal}")
-    metadata = _metadata(reader)
+    fields = metadata(reader)
     if kind == "NIfTI":
-        check_nifti(path, metadata)
+        check_nifti(path, fields)
     try:
-        with quiet():
+        with quiet(), unmistakable(path) as file:
+            reader.SetFileName(str(file))
             image = reader.Execute()
     except RuntimeError as error:
         raise ImageError(f"{path}: the {kind} file is cut off or damaged; copy it again") from error
@@ -138,7 +148,7 @@ def read_file(path: Path, modality: Modality | None = None) -> Volume:
         image = image[..., 0]
     volume = from_sitk(image, source=Source(str(path)))
     _check_finite(volume.data, path)
-    return _with_meaning(volume, path, _stated(metadata), modality)
+    return _with_meaning(volume, path, _stated(fields), modality)
 
 
 def _check_finite(data: NDArray[np.generic], path: Path) -> None:

@@ -79,4 +79,4 @@ def _header_fault(path: Path, kind: str, complaint: str) -> str:
         return f"{path}: the file is empty, expected a {kind} file"
     if "orthonormal" in complaint:
         return f"{path}: its axes are not at right angles; resample it onto an upright grid first"
-    return f"{path}: not a {kind} file, or damaged; check that its ending fits what it holds"
+    return f"{path}: not a {kind} file, or a damaged one; check its ending, or copy it again"

@@ -1,6 +1,7 @@
 """What ITK passes over in silence: NIfTI files that are cut off, damaged or hold NaN.
 
-It would give zeros for all of them, which in a CT is water.
+It gives zeros for all of them, which in a CT is water; and the voxels of ``a.nii`` for
+``a.nii.gz`` where both are there.
 """
 
 from __future__ import annotations
@@ -8,15 +9,19 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
 import numpy as np
 
 from napari_ct2mri.errors import ImageError
 
-__all__ = ["check_nifti", "nan_message"]
+__all__ = ["Content", "check_nifti", "nan_message", "read_content", "unmistakable"]
 
 _CHUNK_BYTES = 1 << 20
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI-1 datatype codes
@@ -24,18 +29,59 @@ _LITTLE = (b"\x5c\x01\x00\x00", b"\x1c\x02\x00\x00")  # the header's own length,
 _MAX_OFFSET = 1 << 26  # extensions between header and voxels may hold a DICOM header or two
 
 
+@contextmanager
+def unmistakable(path: Path) -> Iterator[Path]:
+    """``path``, or, for an ``a.nii.gz`` beside an ``a.nii``, a link to it that stands alone.
+
+    niftilib takes the header from the one and the voxels from the other.
+    """
+    if path.suffix.lower() != ".gz" or not path.with_suffix("").exists():
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        alone = Path(folder, path.name)
+        try:
+            alone.symlink_to(path.resolve())
+        except OSError:  # Windows lets few users make links
+            copyfile(path, alone)
+        yield alone
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a NIfTI file holds, against what its header says: bytes, and voxels not finite."""
+
+    found: int
+    expected: int
+    bad: int
+    voxels: int
+
+
 def check_nifti(path: Path, metadata: Mapping[str, str]) -> None:
-    """Read a NIfTI file once through, its gzip checksum too, and look for what ITK hides.
+    """Refuse a file that is shorter than its header says, damaged, or holds NaN or infinity.
 
     Parameters
     ----------
     metadata : mapping
         The header's fields as SimpleITK names them.
+    """
+    content = read_content(path, metadata)
+    if content.found < content.expected:
+        raise ImageError(
+            f"{path}: cut off: {content.found} of {content.expected} bytes are there; copy or "
+            "download it again"
+        )
+    if content.bad:
+        raise ImageError(nan_message(path, content.bad, content.voxels))
+
+
+def read_content(path: Path, metadata: Mapping[str, str]) -> Content:
+    """Read a file once through, its gzip checksum too, and count.
 
     Raises
     ------
     ImageError
-        If the file is shorter than its header says, damaged, or holds NaN or infinity.
+        If header or checksum are damaged.
     """
     voxels, bits, offset, code = _layout(path, metadata)
     expected = offset + voxels * bits // 8
@@ -54,12 +100,7 @@ def check_nifti(path: Path, metadata: Mapping[str, str]) -> None:
         pass  # gzip's word for cut off; what was found falls short
     except (OSError, zlib.error) as error:
         raise ImageError(f"{path}: its gzip data are damaged; copy or download it again") from error
-    if found < expected:
-        raise ImageError(
-            f"{path}: cut off: {found} of {expected} bytes are there; copy or download it again"
-        )
-    if bad:
-        raise ImageError(nan_message(path, bad, voxels))
+    return Content(found, expected, bad, voxels)
 
 
 def nan_message(path: Path, bad: int, voxels: int) -> str:

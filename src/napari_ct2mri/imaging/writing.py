@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from errno import ENOSPC
 from pathlib import Path, PurePath
 from shutil import rmtree
 from uuid import uuid4
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import ImageError
-from napari_ct2mri.imaging.formats import KINDS, NOTES_KEY, ending, meaning_label
-from napari_ct2mri.imaging.itk import quiet
+from napari_ct2mri.imaging.formats import KINDS, NOTES_KEY, ending, meaning_label, metadata
+from napari_ct2mri.imaging.itk import open_image, quiet
+from napari_ct2mri.imaging.nifti import read_content
 from napari_ct2mri.imaging.pictures import to_levels
 from napari_ct2mri.imaging.volume import Volume, to_sitk
 
@@ -22,6 +24,7 @@ __all__ = ["write_volume"]
 
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 _PICTURES = (".png", ".tif", ".tiff")
+_SHORT = "it came out incomplete, perhaps because the disk is full"
 
 
 def write_volume(volume: Volume, path: Path, *, names: Sequence[str] | None = None) -> None:
@@ -98,7 +101,7 @@ def _beside(path: Path, as_folder: bool) -> Iterator[Path]:
             yield workshop
         _publish(workshop, path if as_folder else path.parent)
     except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the writer gave up"
+        reason = error.strerror if isinstance(error, OSError) else _SHORT
         raise ImageError(f"{path}: could not be written: {reason}; nothing was changed") from error
     finally:
         rmtree(workshop, ignore_errors=True)
@@ -131,6 +134,18 @@ def _write_whole(volume: Volume, path: Path) -> None:
     image = to_sitk(volume)
     image.SetMetaData(NOTES_KEY, meaning_label(volume))
     sitk.WriteImage(image, str(path))
+    if KINDS[ending(path)] == "NIfTI":
+        _check_written(path)
+
+
+def _check_written(path: Path) -> None:
+    """Read a NIfTI file back: on a full disk ITK's writer breaks off without a word."""
+    try:
+        content = read_content(path, metadata(open_image(path, "NIfTI")))
+    except ImageError as error:
+        raise OSError(ENOSPC, _SHORT) from error
+    if content.found < content.expected:
+        raise OSError(ENOSPC, _SHORT)
 
 
 def _write_picture(levels: NDArray[np.uint8] | NDArray[np.uint16], path: Path) -> None:
