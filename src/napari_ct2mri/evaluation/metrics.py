@@ -135,11 +135,18 @@ def gain_and_offset(
     (gain, offset)
         ``(0, mean of real)`` where the synthetic image is flat.
     """
-    a, b = _pixels(fakes, reals, heads)
-    centred = a - a.mean()
-    variance = float(centred @ centred)
-    gain = float(centred @ (b - b.mean())) / variance if variance else 0.0
-    return gain, float(b.mean() - gain * a.mean())
+    total = np.zeros(5)  # pixels, sums of a, b, a^2, ab: a volume is too large to copy
+    for fake, real, head in zip(fakes, reals, heads, strict=True):
+        if head.any():
+            a, b = _pixels(fake, real, head)
+            total += np.array([a.size, a.sum(), b.sum(), a @ a, a @ b])
+    if not total[0]:
+        raise EvaluationError("nothing to fit: the head mask is empty in every slice")
+    mean_a, mean_b, square, product = total[1:] / total[0]
+    variance = square - mean_a**2
+    flat = variance <= 1e-12 * square
+    gain = 0.0 if flat else float((product - mean_a * mean_b) / variance)
+    return gain, float(mean_b - gain * mean_a)
 
 
 def measure(

@@ -143,7 +143,7 @@ def mr_to_unit(data: NDArray[Any], range: MrRange) -> NDArray[np.float32]:
 def unit_to_output(unit_values: NDArray[Any], *, is_picture: bool) -> NDArray[np.float32]:
     """Map a generator's [-1, 1] to 0..255 for pictures, 0..1000 (arbitrary) for volumes."""
     top = GREY_MAX if is_picture else OUTPUT_MAX
-    output = np.clip(unit_values, -1, 1).astype(np.float32)
+    output: NDArray[np.float32] = np.clip(unit_values, -1, 1).astype(np.float32)
     output += 1
     output *= top / 2
     return output
