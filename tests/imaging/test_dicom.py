@@ -276,8 +276,9 @@ def test_slope_that_differs_from_slice_to_slice(tmp_path: Path) -> None:
 
 
 def test_mr_is_arbitrary_and_modality_can_be_overruled(tmp_path: Path) -> None:
-    write_series(tmp_path, SLICES, stack_of(5), Modality="MR")
+    write_series(tmp_path, SLICES, stack_of(5), Modality="MR", RescaleSlope="2")
     volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.data, SLICES * 2)
     assert (volume.modality, volume.unit) == ("MR", "arbitrary")
     assert read_volume(tmp_path, modality="CT").modality == "CT"
 

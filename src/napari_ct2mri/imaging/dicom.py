@@ -222,8 +222,8 @@ def read_stack(stack: Stack, path: Path, modality: Modality | None = None) -> Vo
     Returns
     -------
     Volume
-        CT: HU, int16, or float32 where slope or intercept are not whole, never clipped, with
-        the padding the scanner wrote. MR: as stored.
+        Slope and intercept applied, so a CT is in HU: int16 (int32 if that is too narrow), or
+        float32 where they are not whole; never clipped, with the padding the scanner wrote.
 
     Raises
     ------
@@ -283,10 +283,7 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _decode(files: Sequence[Path]) -> NDArray[np.generic]:
-    """(n, y, x) values of files of one encoding, slope and intercept applied, narrowed.
-
-    GDCM leaves the slope and intercept of MR alone.
-    """
+    """(n, y, x) values of files of one encoding, slope and intercept applied, narrowed."""
     import SimpleITK as sitk
 
     reader = sitk.ImageSeriesReader()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_ct2mri.errors import ImageError
+from napari_ct2mri.errors import ImageError, VolumeError
 from napari_ct2mri.imaging.itk import open_image, quiet
 from napari_ct2mri.imaging.nifti import check_nifti, nan_message, unmistakable
 from napari_ct2mri.imaging.series import Series
@@ -146,9 +146,20 @@ def read_file(path: Path, modality: Modality | None = None) -> Volume:
         image = sitk.JoinSeries([image])
     while image.GetDimension() > 3:
         image = image[..., 0]
-    volume = from_sitk(image, source=Source(str(path)))
+    try:
+        volume = from_sitk(image, source=Source(str(path)), notes=_pose_notes(fields))
+    except VolumeError as error:
+        raise ImageError(f"{path}: {error}; resample it onto an upright grid first") from error
     _check_finite(volume.data, path)
     return _with_meaning(volume, path, _stated(fields), modality)
+
+
+def _pose_notes(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """NIfTI alone may leave open where the voxels lie; ITK then takes the axes for LPS."""
+    codes = {fields.get("qform_code"), fields.get("sform_code")}
+    if codes != {"0"}:
+        return ()
+    return ("orientation not stated, axes taken to run to the left, posterior and superior",)
 
 
 def _check_finite(data: NDArray[np.generic], path: Path) -> None:

@@ -78,5 +78,5 @@ def _header_fault(path: Path, kind: str, complaint: str) -> str:
     if path.stat().st_size == 0:
         return f"{path}: the file is empty, expected a {kind} file"
     if "orthonormal" in complaint:
-        return f"{path}: its axes are not at right angles; resample it onto an upright grid first"
+        return f"{path}: direction is not orthonormal; resample it onto an upright grid first"
     return f"{path}: not a {kind} file, or a damaged one; check its ending, or copy it again"

@@ -17,7 +17,7 @@ from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.formats import KINDS, NOTES_KEY, ending, meaning_label, metadata
 from napari_ct2mri.imaging.itk import open_image, quiet
 from napari_ct2mri.imaging.nifti import read_content
-from napari_ct2mri.imaging.pictures import to_levels
+from napari_ct2mri.imaging.pictures import PICTURE_ENDINGS, to_levels
 from napari_ct2mri.imaging.volume import Volume, to_sitk
 
 __all__ = ["write_volume"]
@@ -82,13 +82,18 @@ def _names(names: Sequence[str] | None, slices: int, folder: Path) -> list[str]:
     """Plain, distinct ``.png`` names, one a slice."""
     if names is None:
         return [f"slice_{i:04d}.png" for i in range(1, slices + 1)]
-    plain = [PurePath(PurePath(name).name).with_suffix(".png").name for name in names]
+    plain = [_png_name(PurePath(name)) for name in names]
     if len(plain) != slices or len(set(plain)) != slices:
         raise ImageError(
             f"{folder}: expected {slices} different picture names, got {len(plain)} of which "
             f"{len(set(plain))} differ"
         )
     return plain
+
+
+def _png_name(name: PurePath) -> str:
+    """The bare name with ``.png`` for its picture ending; other dots belong to the name."""
+    return (name.stem if name.suffix.lower() in PICTURE_ENDINGS else name.name) + ".png"
 
 
 @contextmanager
