@@ -83,8 +83,6 @@ def demo(
     directory: Annotated[Path, Parameter(help="Where everything goes.")] = Path("ct2mri-demo"), /
 ) -> None:
     """The main job, end to end, on patients it simulates; takes under 5 minutes."""
-    from napari_ct2mri.app import show, workflows
-
 
 
 @app.command

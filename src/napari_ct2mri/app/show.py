@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_ct2mri.app.workflows import Found, Info
+    from napari_ct2mri.app.workflows import Evaluated, Found, Info
+    from napari_ct2mri.evaluation import Label, SetFigures
     from napari_ct2mri.pix2pix.training import TrainResult
     from napari_ct2mri.pix2pix.zoo import ModelCard
 
-__all__ = ["as_json", "info", "models", "outputs", "trained"]
+__all__ = ["as_json", "evaluated", "info", "models", "outputs", "trained"]
 
 _WIDE = 160  # characters, where no terminal says how many there are
 
@@ -29,7 +30,7 @@ def info(found: Info) -> None:
         print("\n".join(_series_lines(series)))
     if found.pairs:
         rows = [(p.patient, p.contrast, p.split, str(p.rows)) for p in found.pairs]
-        table(("patient", "contrast", "split", "pairs"), rows, numbers=1)
+        table(("patient", "contrast", "split", "pairs"), rows)
 
 
 def outputs(paths: Sequence[Path]) -> None:
@@ -51,6 +52,25 @@ def trained(result: TrainResult) -> None:
         print(f"stopped: {result.stopped}")
 
 
+def evaluated(result: Evaluated) -> None:
+    """Print a table for each contrast and label: a figure a row, a predictor a column."""
+    from napari_ct2mri.evaluation import MEANING, TITLES
+
+    cells = result.report.table().rows
+    blocks: dict[tuple[str, Label], list[tuple[SetFigures, tuple[str, ...]]]] = {}
+    for row, texts in zip(result.report.sets, cells, strict=True):
+        blocks.setdefault((row.contrast, row.label), []).append((row, texts[-len(TITLES) :]))
+    for (contrast, label), block in blocks.items():
+        first = block[0][0]
+        print(
+            f"{contrast}, {label}: {first.patients} patients, {first.slices} slices, data range "
+            f"{first.data_range or 'mixed'}; {MEANING[label]}"
+        )
+        columns = ("mean over patients", *(row.predictor for row, _ in block))
+        table(columns, zip(TITLES.values(), *(texts for _, texts in block), strict=True))
+    outputs(result.files)
+
+
 def models(cards: Iterable[ModelCard]) -> None:
     """Print the released models."""
     rows = [
@@ -60,25 +80,19 @@ def models(cards: Iterable[ModelCard]) -> None:
     table(("name", "contrasts", "size", "what it is"), rows)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> None:
-    """Print a table; the last ``numbers`` columns are aligned to the right."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table."""
     import sys
 
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    is_terminal = sys.stdout.isatty()
-    view = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for i, name in enumerate(columns):
-        view.add_column(
-            name,
-            justify="right" if i >= len(columns) - numbers else "left",
-            no_wrap=bool(numbers),
-        )
+    view = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         view.add_row(*row)
-    Console(width=None if is_terminal else _WIDE, markup=False, highlight=False).print(view)
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(width=width, markup=False, highlight=False).print(view)
 
 
 def _series_lines(found: Found) -> list[str]:

@@ -4,17 +4,20 @@ The terminal (``app.cli``) and the viewer (through ``app.process``) run the same
 them is cheap; torch and the image libraries come with the first step of a job.
 """
 
+from napari_ct2mri.app.workflows.evaluation import Evaluated, evaluate
 from napari_ct2mri.app.workflows.images import Converted, Found, Info, PairCount, convert, info
 from napari_ct2mri.app.workflows.synthesis import Synthesized, synthesize, synthesize_volume
 from napari_ct2mri.app.workflows.training import settings_of, train
 
 __all__ = [
     "Converted",
+    "Evaluated",
     "Found",
     "Info",
     "PairCount",
     "Synthesized",
     "convert",
+    "evaluate",
     "info",
     "settings_of",
     "synthesize",

@@ -69,7 +69,7 @@ class Baselines:
 def read_baselines(pairs: PairList, contrast: str) -> Job[Baselines]:
     """Read the train rows of one contrast; there may be none."""
     from napari_ct2mri.pix2pix.frames import fit_frame
-    from napari_ct2mri.pix2pix.pairs import read_patients
+    from napari_ct2mri.pix2pix.slices import read_patients
 
     rows = pairs.where("train", contrast)
     side = _MODEL.scale.frame_px
@@ -93,7 +93,8 @@ def _reduced(frames: Floats) -> Floats:
     """(n, h, w) to (n, k): means over square blocks, flat."""
     n, h, w = frames.shape
     blocks = frames.reshape(n, h // _REDUCED, _REDUCED, w // _REDUCED, _REDUCED)
-    return blocks.mean(axis=(2, 4), dtype=np.float32).reshape(n, -1)
+    means: Floats = blocks.mean(axis=(2, 4), dtype=np.float32)
+    return means.reshape(n, -1)
 
 
 def _squared_distances(a: Floats, b: Floats) -> Floats:

@@ -29,6 +29,7 @@ __all__ = [
     "pair_stacks",
     "prediction_path",
     "single_stack",
+    "stem",
 ]
 
 _VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -146,7 +147,7 @@ def prediction_path(folder: Path, row: PairRow, contrast: str, is_picture: bool)
     for what, name in (("patient", row.patient), ("contrast", contrast)):
         if not _SAFE_NAME.fullmatch(name) or name.strip(". ") != name:
             raise PairError(f"line {row.line}: {what} {name!r} cannot name a folder; rename it")
-    return folder / contrast / row.patient / (_stem(row.ct) + (".png" if is_picture else ".nii.gz"))
+    return folder / contrast / row.patient / (stem(row.ct) + (".png" if is_picture else ".nii.gz"))
 
 
 def _by_output(pairs: PairList, contrast: str | None) -> dict[tuple[str, str], tuple[PairRow, ...]]:
@@ -162,11 +163,11 @@ def _check_stems(pairs: PairList, rows: Iterable[PairRow], patient: str) -> None
     """Refuse rows whose predictions would overwrite each other."""
     lines: dict[str, int] = {}
     for row in rows:
-        other = lines.setdefault(_stem(row.ct), row.line)
+        other = lines.setdefault(stem(row.ct), row.line)
         if other != row.line:
             raise PairError(
                 f"{pairs.path}: lines {other} and {row.line} of patient {patient!r} have CT files "
-                f"of one name, {_stem(row.ct)!r}, so their results would overwrite each other; "
+                f"of one name, {stem(row.ct)!r}, so their results would overwrite each other; "
                 "rename one"
             )
 
@@ -217,7 +218,8 @@ def _check_fits(volume: Volume, output: Path, is_file: bool) -> None:
         )
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
+    """A file's name without its ending, a folder's with what looks like one."""
     for ending in _VOLUME_ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]

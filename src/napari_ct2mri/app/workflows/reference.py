@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from napari_ct2mri.imaging.intensity import MrRange
-    from napari_ct2mri.pix2pix.pairs import PatientPair
+    from napari_ct2mri.pix2pix.slices import PatientPair
 
 __all__ = ["Reference", "find_reference"]
 

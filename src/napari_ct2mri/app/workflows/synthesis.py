@@ -142,8 +142,15 @@ def load_model(model: str | Path | None) -> tuple[str, Checkpoint]:
     return released.get(path, str(path.resolve())), load_checkpoint(path)
 
 
-def makeable(pairs: PairList, checkpoint: Checkpoint, contrast: str | None) -> tuple[PairList, str]:
-    """The rows whose contrast the model makes, and a sentence on the others.
+def makeable(
+    pairs: PairList, checkpoint: Checkpoint, contrast: str | None = None
+) -> tuple[PairList, str]:
+    """The rows whose contrast the model makes (all, if asked for one that it makes).
+
+    Returns
+    -------
+    (PairList, str)
+        The rows, and a sentence on those that were left out, if any.
 
     Raises
     ------
@@ -158,7 +165,7 @@ def makeable(pairs: PairList, checkpoint: Checkpoint, contrast: str | None) -> t
         f"{', '.join(made)}, not {', '.join(others)}"
     )
     if not rows:
-        raise PairError(f"{pairs.path}: {sentence}; choose another --model, or give --contrast")
+        raise PairError(f"{pairs.path}: {sentence}; choose another --model")
     return replace(pairs, rows=rows), sentence if others else ""
 
 

@@ -1,0 +1,218 @@
+"""``evaluate``: synthetic against real MR, beside what needs no learning, honestly labelled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ct2mri.app.workflows.baselines import read_baselines
+from napari_ct2mri.app.workflows.files import stem
+from napari_ct2mri.app.workflows.predictions import (
+    FolderPredictions,
+    ModelPredictions,
+    Predictions,
+)
+from napari_ct2mri.app.workflows.reference import Reference, find_reference
+from napari_ct2mri.app.workflows.synthesis import load_model, makeable
+from napari_ct2mri.errors import ConfigError, PairError
+from napari_ct2mri.jobs import Job, Notice, Progress
+
+if TYPE_CHECKING:
+    from napari_ct2mri.evaluation import Example, Label, PatientImages, Report, SliceFigures
+    from napari_ct2mri.pix2pix.pairs import PairList, Split
+
+__all__ = ["Evaluated", "evaluate"]
+
+_GRAVEST = ("train-fit", "selection", "unknown", "held-out")
+"""Which label a patient gets whose contrasts have several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The report, and the files that hold it."""
+
+    report: Report
+    files: tuple[Path, ...]
+
+
+def evaluate(
+    pairs: Path,
+    output: Path,
+    *,
+    model: str | Path | None = None,
+    predictions: Path | None = None,
+    split: Split | Literal["all"] = "test",
+    contrast: str | None = None,
+    native: bool = False,
+    published: bool = False,
+    device: str = "auto",
+) -> Job[Evaluated]:
+    """Measure a model, or a folder of predictions, on the pairs of one split.
+
+    The real MR is mapped by each patient's own percentiles; pictures are measured at 256 x 256
+    with a data range of 255, volumes on their own grid with one of 1000. The trivial
+    predictors come from the train rows of the same list.
+
+    Parameters
+    ----------
+    output : Path
+        The folder of the report; written at the very end.
+    model, predictions
+        One of them; by default the default model.
+    native, published
+        See :func:`~napari_ct2mri.app.workflows.synthesize`; for a model only.
+
+    Raises
+    ------
+    PairError, EvaluationError, CheckpointError, ConfigError
+        If no row is left, a prediction is missing, or model and rows do not fit.
+    """
+    from napari_ct2mri.pix2pix.pairs import read_pairs
+
+    whole = read_pairs(pairs)
+    rows = _rows(whole, split, contrast)
+    notes = []
+    source: Predictions
+    if predictions is None:
+        name, checkpoint = load_model(model)
+        rows, left_out = makeable(rows, checkpoint)
+        notes += [left_out] if left_out else []
+        source = ModelPredictions(
+            name, checkpoint, native=native, published=published, device=device
+        )
+    elif model is not None or native or published:
+        raise ConfigError("--predictions are read, not made; leave --model and its flags out")
+    else:
+        source = FolderPredictions(predictions)
+        notes += source.doubts
+    for note in notes:
+        yield Notice(note)
+    measured = yield from _measure(source, rows, whole)
+    report = measured.report((f"{pairs}, split {split}", *notes))
+    return Evaluated(report, report.write(output))
+
+
+class _Measured:
+    """What was measured so far, and what the model is known to have seen."""
+
+    def __init__(self) -> None:
+        self.slices: list[SliceFigures] = []
+        self.examples: list[Example] = []
+        self.empty = 0
+        self._labels: dict[str, set[Label]] = defaultdict(set)
+
+    def add(self, images: PatientImages, trivial: Mapping[str, NDArray[np.float32]]) -> None:
+        """Score a model's slices of one patient, then the trivial predictors'."""
+        from napari_ct2mri.evaluation import pick_examples, score_patient
+
+        scored = score_patient(images)
+        self._labels[images.patient].add(images.label)
+        self.slices += scored
+        self.examples += pick_examples(images, scored)
+        for name, fake in trivial.items():
+            self.slices += score_patient(images.by(name, fake))
+
+    def report(self, notes: tuple[str, ...]) -> Report:
+        """All of it; every slice of a patient carries the gravest label of any."""
+        from napari_ct2mri.evaluation import Report
+
+        if self.empty:
+            notes += (_empty(self.empty),)
+        label = {p: min(several, key=_GRAVEST.index) for p, several in self._labels.items()}
+
+        def relabelled(row: SliceFigures) -> SliceFigures:
+            return replace(row, label=label[row.patient])
+
+        return Report(
+            tuple(relabelled(row) for row in self.slices),
+            tuple(replace(e, scored=relabelled(e.scored)) for e in self.examples),
+            notes,
+        )
+
+
+def _measure(source: Predictions, rows: PairList, whole: PairList) -> Job[_Measured]:
+    """Measure every patient of ``rows``; the train rows of ``whole`` give the trivial ones."""
+    from napari_ct2mri.pix2pix.slices import read_patients
+
+    measured = _Measured()
+    done = 0
+    for contrast in rows.contrasts:
+        baselines = yield from read_baselines(whole, contrast)
+        for pair in read_patients(rows.where("all", contrast)):
+            done += len(pair.rows)
+            reference = find_reference(pair)
+            measured.empty += len(pair.ct.data) - (len(reference.slices) if reference else 0)
+            if reference:
+                fake = yield from source.predict(reference)
+                images = _images(reference, fake, source)
+                trivial = baselines.predict(reference)
+                measured.add(images, {k: _output(v, reference) for k, v in trivial.items()})
+            yield Progress(done, len(rows.rows), "pairs measured")
+    if measured.empty:
+        yield Notice(_empty(measured.empty))
+    return measured
+
+
+def _rows(pairs: PairList, split: Split | Literal["all"], contrast: str | None) -> PairList:
+    rows = pairs.where(split, contrast)
+    if not rows.rows:
+        there = sorted({f"{row.split} {row.contrast}" for row in pairs.rows})
+        asked = " ".join(word for word in (split, contrast) if word)
+        raise PairError(
+            f"{pairs.path}: no rows of {asked}; there are {', '.join(there)}. Choose with --split "
+            "and --contrast"
+        )
+    return rows
+
+
+def _images(reference: Reference, fake: NDArray[np.float32], source: Predictions) -> PatientImages:
+    """Everything in output units and at the size at which it is measured."""
+    from napari_ct2mri.evaluation import PatientImages
+    from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX, as_picture
+
+    pair = reference.pair
+    ct = as_picture(pair.ct.data[reference.slices], pair.ct.unit)
+    return PatientImages(
+        patient=pair.patient,
+        contrast=pair.contrast,
+        label=source.label(reference),
+        slice_names=_names(reference),
+        real=_output(reference.real(), reference),
+        fake=_sized(fake, reference),
+        head=_sized(reference.head, reference),
+        data_range=GREY_MAX if pair.ct.is_picture else OUTPUT_MAX,
+        ct=_sized(ct, reference),
+        predictor=source.name,
+    )
+
+
+def _output(unit: NDArray[np.float32], reference: Reference) -> NDArray[np.float32]:
+    from napari_ct2mri.imaging.intensity import unit_to_output
+
+    is_picture = reference.pair.ct.is_picture
+    return _sized(unit_to_output(unit, is_picture=is_picture), reference)
+
+
+def _sized(images: NDArray[Any], reference: Reference) -> NDArray[Any]:
+    from napari_ct2mri.evaluation import at_measuring_size
+
+    return at_measuring_size(images) if reference.pair.ct.is_picture else images
+
+
+def _names(reference: Reference) -> tuple[str, ...]:
+    """The CT file of a picture; file and axial slice, from inferior, of a volume."""
+    rows = reference.pair.rows
+    if not reference.pair.ct.is_picture:
+        return tuple(f"{stem(rows[0].ct)}:{i}" for i in reference.slices)
+    names = tuple(stem(rows[i].ct) for i in reference.slices)
+    return names if len(set(names)) == len(names) else tuple(str(i) for i in reference.slices)
+
+
+def _empty(count: int) -> str:
+    return f"{count} slices left out: the CT or the MR shows no head there"

@@ -1,0 +1,182 @@
+"""Where the MR to be measured comes from: a model that is run, or a folder of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ct2mri.app.workflows.files import prediction_path
+from napari_ct2mri.app.workflows.manifest import Manifest, read_manifest
+from napari_ct2mri.errors import CheckpointError, EvaluationError
+from napari_ct2mri.evaluation import Label
+from napari_ct2mri.jobs import Job, Progress
+
+if TYPE_CHECKING:
+    from napari_ct2mri.app.workflows.reference import Reference
+    from napari_ct2mri.imaging.fingerprint import Fingerprint
+    from napari_ct2mri.pix2pix.checkpoint import Checkpoint
+    from napari_ct2mri.pix2pix.pairs import PairRow
+    from napari_ct2mri.pix2pix.slices import PatientPair
+
+__all__ = ["FolderPredictions", "ModelPredictions", "Predictions"]
+
+Floats = NDArray[np.float32]
+
+
+class Predictions(Protocol):
+    """Synthetic MR of a patient, and what may be concluded from it."""
+
+    name: str
+
+    def predict(self, reference: Reference) -> Job[Floats]:
+        """(n, h, w) in output units, one for each slice of ``reference``."""
+
+    def label(self, reference: Reference) -> Label:
+        """Whether the model has seen this patient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The slices a model was trained on, and those that chose its best epoch."""
+
+    trained_on: tuple[Fingerprint, ...]
+    selected_on: tuple[Fingerprint, ...]
+
+    def label(self, reference: Reference) -> Label:
+        """One slice that is known marks the whole patient."""
+        from napari_ct2mri.evaluation import label_of
+
+        ct = reference.pair.ct
+        slices = ct.data[reference.slices]
+        return label_of(slices, ct.unit, self.trained_on, self.selected_on)
+
+
+class ModelPredictions:
+    """Runs a checkpoint on each patient, all its slices together."""
+
+    def __init__(
+        self, name: str, checkpoint: Checkpoint, *, native: bool, published: bool, device: str
+    ) -> None:
+        self.name = Path(name).stem + (" as published" if published else "")
+        self._checkpoint = checkpoint
+        self._native = native
+        self._published = published
+        self._device = device
+        self._seen = Seen(checkpoint.trained_on, checkpoint.selected_on)
+
+    def predict(self, reference: Reference) -> Job[Floats]:
+        """Synthesize, and keep the slices that can be measured."""
+        from napari_ct2mri.pix2pix.synthesis import synthesize
+
+        mr = yield from synthesize(
+            reference.pair.ct,
+            self._checkpoint,
+            contrast=reference.pair.contrast,
+            native=self._native,
+            published=self._published,
+            device=self._device,
+        )
+        return mr.data[reference.slices].astype(np.float32, copy=False)
+
+    def label(self, reference: Reference) -> Label:
+        """By the checkpoint's own lists."""
+        return self._seen.label(reference)
+
+
+class FolderPredictions:
+    """Reads ``FOLDER/<contrast>/<patient>/<ct file stem>`` and asks its manifest who made it.
+
+    Attributes
+    ----------
+    doubts : list of str
+        Why labels are unknown, as sentences.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise EvaluationError(f"{folder}: no such folder of predictions")
+        self._folder = folder
+        self._manifest = read_manifest(folder)
+        self._known, self.doubts = _models_of(self._manifest, folder)
+        made_by = {Path(run.model).stem for run in self._manifest.runs} if self._manifest else set()
+        self.name = made_by.pop() if len(made_by) == 1 else folder.name
+
+    def predict(self, reference: Reference) -> Job[Floats]:
+        """Read the files of one patient."""
+        pair = reference.pair
+        stacks = [self._read(row, pair) for row in _rows(reference)]
+        yield Progress(len(stacks), len(stacks), "predictions read")
+        if pair.ct.is_picture:
+            return np.concatenate(stacks)
+        return stacks[0][reference.slices]
+
+    def label(self, reference: Reference) -> Label:
+        """By the lists of the one model that made every file of this patient."""
+        paths = {self._path(row, reference.pair) for row in _rows(reference)}
+        makers = {self._maker(path) for path in paths}
+        seen = self._known.get(makers.pop()) if len(makers) == 1 else None
+        return seen.label(reference) if seen else "unknown"
+
+    def _maker(self, path: Path) -> str:
+        """The digest of the lists of the model that made a file; empty if unknown."""
+        run = self._manifest.maker(self._folder, path) if self._manifest else None
+        return run.digest if run else ""
+
+    def _path(self, row: PairRow, pair: PatientPair) -> Path:
+        return prediction_path(self._folder, row, pair.contrast, pair.ct.is_picture)
+
+    def _read(self, row: PairRow, pair: PatientPair) -> Floats:
+        """(n, h, w), on closest axes as the pair is."""
+        from napari_ct2mri.imaging.io import read_volume
+        from napari_ct2mri.imaging.volume import closest_axes
+
+        path = self._path(row, pair)
+        if not path.exists():
+            raise EvaluationError(
+                f"{path}: no prediction for line {row.line} of the pair list; synthesize it into "
+                f"{self._folder}, or choose --split and --contrast so that it is left out"
+            )
+        volume, _ = closest_axes(read_volume(path, modality="MR"))
+        if not pair.ct.is_picture and volume.data.shape != pair.ct.data.shape:
+            raise EvaluationError(
+                f"{path}: expected {_size(pair.ct.data)} voxels as in the CT of line {row.line}, "
+                f"got {_size(volume.data)}"
+            )
+        return volume.data.astype(np.float32)
+
+
+def _models_of(manifest: Manifest | None, folder: Path) -> tuple[dict[str, Seen], list[str]]:
+    """What each run's model has seen, by digest, where its checkpoint is still the same."""
+    from napari_ct2mri.pix2pix.checkpoint import Checkpoint, read_header
+    from napari_ct2mri.pix2pix.zoo import find_model
+
+    if manifest is None:
+        return {}, [f"{folder} has no manifest.json, so who made its files is unknown"]
+    known: dict[str, Seen] = {}
+    doubts: list[str] = []
+    for run in manifest.runs:
+        try:
+            model = Checkpoint(read_header(find_model(run.model)), {})
+        except CheckpointError as error:
+            doubts.append(f"the model of {folder} cannot be asked whom it has seen: {error}")
+            continue
+        if model.digest == run.digest:
+            known[run.digest] = Seen(model.trained_on, model.selected_on)
+        else:
+            doubts.append(f"{run.model} was trained again since it made {folder}")
+    return known, doubts
+
+
+def _rows(reference: Reference) -> Sequence[PairRow]:
+    """The row of each slice that can be measured; the one row of a volume."""
+    rows = reference.pair.rows
+    return [rows[i] for i in reference.slices] if reference.pair.ct.is_picture else rows
+
+
+def _size(data: NDArray[np.generic]) -> str:
+    return " x ".join(str(n) for n in data.shape)
