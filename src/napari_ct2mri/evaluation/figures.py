@@ -25,6 +25,7 @@ _COLOURS = {
     "unknown": "#666666",
 }
 _MARKERS = "osD^vP*X"
+_MAX_NAMED = 8  # lines; more would cover them
 _DPI = 110
 
 
@@ -60,6 +61,8 @@ def draw_plots(report: Report) -> bytes:
         row[0].set_ylabel(contrast, fontsize=10)
     for axis, name in zip(axes[-1], _PLOTTED, strict=True):
         _draw_profiles(axis, report, name)
+    if len(report.patients) <= _MAX_NAMED * len({p.predictor for p in report.patients}):
+        axes[-1][0].legend(fontsize=6, framealpha=0.6)
     handles, labels = _legend(report)
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
     return _png(figure)
@@ -86,18 +89,18 @@ def _draw_slice(axes: Sequence[Axes], example: Example) -> Any:
 
 
 def _draw_patients(axis: Axes, patients: Sequence[PatientFigures], name: str) -> None:
+    """A dot a patient, a line for the mean of each label: labels are never averaged."""
     from napari_ct2mri.evaluation.report import TITLES
 
     predictors = list(dict.fromkeys(p.predictor for p in patients))
-    for patient in patients:
-        x = predictors.index(patient.predictor)
-        peers = [p for p in patients if p.predictor == patient.predictor]
-        spread = 0.3 * (peers.index(patient) - (len(peers) - 1) / 2) / max(1, len(peers) - 1)
-        value = patient.mean.as_dict()[name]
-        axis.plot(x + spread, value, "o", color=_COLOURS[patient.label], markersize=5)
     for x, predictor in enumerate(predictors):
-        values = [p.mean.as_dict()[name] for p in patients if p.predictor == predictor]
-        axis.hlines(float(np.mean(values)), x - 0.3, x + 0.3, color="black", linewidth=1)
+        values = {p: p.mean.as_dict()[name] for p in patients if p.predictor == predictor}
+        offsets = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0.0]
+        for (patient, value), offset in zip(values.items(), offsets, strict=True):
+            axis.plot(x + offset, value, "o", color=_COLOURS[patient.label], markersize=5)
+        for label in dict.fromkeys(p.label for p in values):
+            mean = np.mean([value for p, value in values.items() if p.label == label])
+            axis.hlines(float(mean), x - 0.35, x + 0.35, color=_COLOURS[label], linewidth=1.2)
     axis.set_xticks(range(len(predictors)), predictors, rotation=20, fontsize=7)
     axis.set_xlim(-0.6, len(predictors) - 0.4)
     axis.set_title(TITLES[name], fontsize=9)
@@ -107,6 +110,8 @@ def _draw_patients(axis: Axes, patients: Sequence[PatientFigures], name: str) ->
 
 def _draw_profiles(axis: Axes, report: Report, name: str) -> None:
     """Every slice of the first predictor, in order, a line a patient."""
+    from matplotlib.ticker import MaxNLocator
+
     model = report.slices[0].predictor
     mine = [p for p in report.patients if p.predictor == model]
     for number, patient in enumerate(mine):
@@ -123,7 +128,9 @@ def _draw_profiles(axis: Axes, report: Report, name: str) -> None:
             markersize=3,
             linewidth=0.8,
             alpha=0.8,
+            label=f"{patient.patient} {patient.contrast}",
         )
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel(f"slice ({model}, a line a patient)", fontsize=7)
     axis.tick_params(labelsize=7)
     axis.grid(alpha=0.3)

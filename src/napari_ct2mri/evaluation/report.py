@@ -76,7 +76,7 @@ _DEFINITIONS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One slice to show: CT (H, W) or ``None``, real, synthetic, the data range, its figures."""
+    """One slice to show: CT (H, W) or ``None``, real, synthetic, its figures."""
 
     rank: Literal["best", "median", "worst"]
     ct: NDArray[Any] | None
@@ -188,6 +188,8 @@ class Report:
         }
         for (contrast, patient, predictor), examples in self._example_groups().items():
             name = "-".join(_file_part(part) for part in ("figure", contrast, patient, predictor))
+            while f"{name}.png" in files:  # "a/b" and "a_b" are two patients
+                name += "_"
             files[f"{name}.png"] = draw_examples(examples)
         files["report.json"] = self.to_json().encode()
         return tuple(_write(directory / name, content) for name, content in files.items())
