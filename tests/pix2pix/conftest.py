@@ -35,10 +35,12 @@ def head_pair(seed: int, slice_index: int) -> tuple[np.ndarray, np.ndarray]:
 def make_pairs(tmp_path: Path) -> Callable[..., Path]:
     """Write pictures and a ``pairs.csv``; ``patients`` maps a name to (contrast, split)."""
 
-    def make(patients: dict[str, tuple[str, str]] | None = None, slices: int = 3) -> Path:
+    def make(
+        patients: dict[str, tuple[str, str]] | None = None, slices: int = 3, first_seed: int = 0
+    ) -> Path:
         patients = patients or {"a": ("T2", "train"), "b": ("T2", "train"), "c": ("T2", "val")}
         rows = []
-        for seed, (patient, (contrast, split)) in enumerate(patients.items()):
+        for seed, (patient, (contrast, split)) in enumerate(patients.items(), first_seed):
             for z in range(slices):
                 names = [f"{patient}-{kind}-{z}.png" for kind in ("ct", "mr")]
                 for name, image in zip(names, head_pair(seed, z), strict=True):
@@ -46,7 +48,9 @@ def make_pairs(tmp_path: Path) -> Callable[..., Path]:
                 rows.append((*names, patient, contrast, split, z))
         path = tmp_path / "pairs.csv"
         with path.open("w", newline="") as file:
-            csv.writer(file).writerows([("ct", "mr", "patient", "contrast", "split", "slice"), *rows])
+            csv.writer(file).writerows(
+                [("ct", "mr", "patient", "contrast", "split", "slice"), *rows]
+            )
         return path
 
     return make

@@ -15,14 +15,22 @@ def _pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def test_ssim_equals_scikit_image() -> None:
     real, fake = _pair()
     _, map_ = structural_similarity(
-        real[0, 0].numpy().astype(np.float64),
-        fake[0, 0].numpy().astype(np.float64),
+        real[0, 0].numpy().astype(np.float64) + 1,
+        fake[0, 0].numpy().astype(np.float64) + 1,
         data_range=2,
         gaussian_weights=True,
         use_sample_covariance=False,
         full=True,
     )
     assert float(ssim(fake, real)) == pytest.approx(map_[5:-5, 5:-5].mean(), abs=1e-5)
+
+
+def test_ssim_does_not_reward_inverted_structure() -> None:
+    """Bright fluid in grey brain against dark fluid, at means of opposite signs."""
+    real = torch.full((1, 1, 32, 32), -0.1)
+    real[..., 10:22, 10:22] = 0.9
+    dark, flat = -0.2 - real * 0.5, torch.full_like(real, -0.1)
+    assert float(ssim(dark, real)) < float(ssim(flat, real)) < float(ssim(real, real))
 
 
 def test_equal_images_cost_nothing() -> None:

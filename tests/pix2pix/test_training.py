@@ -141,7 +141,7 @@ def test_fine_tuning_starts_from_a_model_and_adds_a_contrast(
     first, second = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
     _train(make_pairs(), first, _config(validate_every=0))
     base = load_checkpoint(first)
-    more = make_pairs({"d": ("T1", "train"), "e": ("T1", "val")})
+    more = make_pairs({"d": ("T1", "train"), "e": ("T1", "val")}, first_seed=9)
     tiny = _config(epochs=1, decay_epochs=0, learning_rate=1e-7, ema=0)
     _train(more, second, tiny, init=first)
     tuned = load_checkpoint(second)
@@ -271,5 +271,3 @@ def test_state_holds_nothing_but_tensors_and_json(make_pairs: MakePairs, tmp_pat
     _train(make_pairs(), path, _config("classic", epochs=1, decay_epochs=0))
     assert state_path(path).read_bytes()[8:9] == b"{"
     assert not list(tmp_path.glob("*.part"))
-
-

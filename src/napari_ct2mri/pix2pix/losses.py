@@ -16,11 +16,15 @@ _RANGE = 2.0  # of images in [-1, 1]
 def ssim(fake: Tensor, real: Tensor) -> Tensor:
     """Mean structural similarity, Wang et al. 2004, eq. 13, Gaussian window of 11 px.
 
+    The images are shifted to [0, 2] first: where means have opposite signs the index turns
+    inverted structure into gain, and a network learns dark fluid for bright.
+
     Returns
     -------
     () in [-1, 1]; 1 for equal images.
     """
     c1, c2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
+    fake, real = fake + 1, real + 1
     moments = torch.cat([fake, real, fake * fake, real * real, fake * real], dim=1)
     mu_f, mu_r, ff, rr, fr = _blur(moments).split(fake.shape[1], dim=1)
     var_f, var_r, cov = ff - mu_f**2, rr - mu_r**2, fr - mu_f * mu_r

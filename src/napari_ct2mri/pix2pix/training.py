@@ -9,7 +9,6 @@ uninterrupted one.
 from __future__ import annotations
 
 import errno
-import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -22,8 +21,7 @@ import torch
 from torch import Tensor
 
 from napari_ct2mri.config import PRESETS, LossConfig, ModelConfig, OptimizerConfig, TrainConfig
-from napari_ct2mri.errors import ConfigError, PairError, TrainingError
-from napari_ct2mri.imaging.fingerprint import Fingerprint
+from napari_ct2mri.errors import ConfigError, TrainingError
 from napari_ct2mri.jobs import EpochDone, Job, Notice, Preview, Progress
 from napari_ct2mri.pix2pix import losses
 from napari_ct2mri.pix2pix.augment import augment
@@ -35,7 +33,17 @@ from napari_ct2mri.pix2pix.checkpoint import (
     save_checkpoint,
 )
 from napari_ct2mri.pix2pix.networks import pick_device
-from napari_ct2mri.pix2pix.pairs import PairList, SlicePairs, load_slices, with_neighbours
+from napari_ct2mri.pix2pix.pairs import PairList
+from napari_ct2mri.pix2pix.plan import (
+    check_disjoint,
+    check_same,
+    data_digest,
+    first_header,
+    split_rows,
+    with_heads,
+    with_model,
+)
+from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices, with_neighbours
 from napari_ct2mri.pix2pix.state import TrainingState, state_path, stored_config
 from napari_ct2mri.pix2pix.validation import SCORE, l1_error, reestimate_statistics, validate
 
@@ -95,26 +103,26 @@ def train(
     before = load_checkpoint(start) if start else None
     stored = stored_config(state_path(output)) if resume else None
     config = config or stored or PRESETS["default"]
-    train_rows, val_rows = _split_rows(pairs, contrast, config)
-    config = _with_model(config, train_rows.contrasts, before)
+    train_rows, val_rows = split_rows(pairs, contrast, config)
+    config = with_model(config, train_rows.contrasts, before)
     if stored:
-        _check_same(config, stored)
+        check_same(config, stored)
     device = pick_device(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
 
     slices = yield from load_slices(train_rows, config.model)
     held_out = (yield from load_slices(val_rows, config.model)) if val_rows.rows else None
-    _check_disjoint(slices, held_out)
+    check_disjoint(slices, held_out)
 
     if resume:
-        state = TrainingState.load(state_path(output), _digest(slices), device)
+        state = TrainingState.load(state_path(output), data_digest(slices), device)
         yield Notice(f"resumed after epoch {len(state.history)} of {config.optimizer.epochs}")
     else:
-        state = TrainingState.fresh(config, _digest(slices), device)
+        state = TrainingState.fresh(config, data_digest(slices), device)
         if before:
             state.start_from(with_heads(before, config.model.contrasts), str(init))
-    header = _header(config, slices, held_out, before)
+    header = first_header(config, slices, held_out, before)
     best_validation: Mapping[str, float] = {}
     stopped = ""
 
@@ -255,109 +263,6 @@ def learning_rate(config: OptimizerConfig, epoch: int) -> float:
     return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
 
 
-def with_heads(checkpoint: Checkpoint, contrasts: tuple[str, ...]) -> dict[str, Tensor]:
-    """Weights with one output channel per contrast; new ones start as the mean of the old."""
-    weights = dict(checkpoint.weights)
-    known = checkpoint.contrasts
-    for name, axis in (("up.0.conv.weight", 1), ("up.0.conv.bias", 0)):
-        old = weights[name]
-        mean = old.mean(dim=axis, keepdim=True)
-        weights[name] = torch.cat(
-            [old.narrow(axis, known.index(c), 1) if c in known else mean for c in contrasts],
-            dim=axis,
-        )
-    return weights
-
-
-def _split_rows(
-    pairs: PairList, contrast: str | None, config: TrainConfig
-) -> tuple[PairList, PairList]:
-    train_rows = pairs.where("train", contrast)
-    if not train_rows.rows:
-        of = f" of contrast {contrast!r}" if contrast else ""
-        raise PairError(
-            f"{pairs.path}: no train rows{of}; its contrasts are {', '.join(pairs.contrasts)}"
-        )
-    val_rows = pairs.where("val", contrast)
-    known = train_rows.contrasts
-    kept = tuple(row for row in val_rows.rows if row.contrast in known)
-    return train_rows, PairList(pairs.path, kept if config.run.validate_every else ())
-
-
-def _with_model(
-    config: TrainConfig, contrasts: tuple[str, ...], before: Checkpoint | None
-) -> TrainConfig:
-    """The config with its contrasts, on the network of the model it starts from."""
-    model = config.model
-    known = model.contrasts
-    if before:
-        free = {"contrasts": ()}
-        asked = model.model_copy(update=free)
-        theirs = before.config.model.model_copy(update=free)
-        if asked not in (theirs, PRESETS[config.preset].model):
-            raise ConfigError(
-                "the model to start from fixes network, input and scale; leave those settings out"
-            )
-        model, known = before.config.model, before.contrasts
-    wanted = (*known, *(c for c in contrasts if c not in known))
-    side, step = model.scale.frame_px, 2**model.network.levels
-    if side % step:
-        raise ConfigError(
-            f"frame_px {side} is not a multiple of 2^levels = {step}; choose "
-            f"{-(-side // step) * step} or fewer levels"
-        )
-    return config.model_copy(
-        update={"model": ModelConfig.parse({**model.model_dump(), "contrasts": wanted}, "model")}
-    )
-
-
-def _check_disjoint(slices: SlicePairs, held_out: SlicePairs | None) -> None:
-    if held_out is None:
-        return
-    known = {f.sha256 for f in slices.fingerprints}
-    if any(f.sha256 in known for f in held_out.fingerprints):
-        raise PairError(
-            "a CT slice of the val rows is, pixel for pixel, one of the train rows under another "
-            "patient's name; give both rows one patient and one split"
-        )
-
-
-def _check_same(asked: TrainConfig, stored: TrainConfig) -> None:
-    """Name the first setting in which a resumed run would differ."""
-    a, b = asked.model_dump(exclude={"run"}), stored.model_dump(exclude={"run"})
-    for group in a:
-        if a[group] != b[group]:
-            raise ConfigError(
-                f"--resume goes on with the settings of the run, but {group} differs: "
-                f"{a[group]} vs {b[group]}; leave the flags as they were, or train anew"
-            )
-    if asked.run.seed != stored.run.seed:
-        raise ConfigError(f"--resume needs the run's seed {stored.run.seed}")
-
-
-def _header(
-    config: TrainConfig,
-    slices: SlicePairs,
-    held_out: SlicePairs | None,
-    before: Checkpoint | None,
-) -> Header:
-    """The part of the checkpoint's header that does not change from epoch to epoch."""
-
-    def merge(
-        own: tuple[Fingerprint, ...], before: tuple[tuple[str, str], ...]
-    ) -> tuple[tuple[str, str], ...]:
-        return tuple(dict.fromkeys((*before, *((f.sha256, f.dhash) for f in own))))
-
-    return Header(
-        config=config,
-        trained_on=merge(slices.fingerprints, before.header.trained_on if before else ()),
-        selected_on=merge(
-            held_out.fingerprints if held_out else (),
-            before.header.selected_on if before else (),
-        ),
-    )
-
-
 def _save(output: Path, header: Header, state: TrainingState, epoch: int) -> None:
     known = header.model_copy(update={"epochs": epoch, "history": state.history})
     save_checkpoint(output, Checkpoint(known, state.average.state_dict()))
@@ -410,11 +315,6 @@ def _preview(state: TrainingState, slices: SlicePairs, epoch: int) -> Preview:
 def _has_lost_patience(state: TrainingState, config: OptimizerConfig, epoch: int) -> bool:
     waited = epoch - state.best_epoch
     return bool(config.patience and state.best_epoch and waited >= config.patience)
-
-
-def _digest(slices: SlicePairs) -> str:
-    text = "".join(f.sha256 for f in slices.fingerprints)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from napari_ct2mri.evaluation.metrics import (
     ssim,
 )
 from napari_ct2mri.pix2pix.networks import Generator
-from napari_ct2mri.pix2pix.pairs import SlicePairs, with_neighbours
+from napari_ct2mri.pix2pix.slices import SlicePairs, with_neighbours
 
 __all__ = ["SCORE", "l1_error", "predict", "reestimate_statistics", "validate"]
 
@@ -42,7 +42,7 @@ def validate(generator: Generator, slices: SlicePairs, model: ModelConfig) -> di
         rows = [
             (
                 psnr(gain * fake[i] + offset, real[i], _RANGE, slices.head[i]),
-                ssim(fake[i], real[i], _RANGE, slices.head[i]),
+                ssim(fake[i] + 1, real[i] + 1, _RANGE, slices.head[i]),
                 gradient_correlation(fake[i], real[i], slices.head[i]),
             )
             for i in mine

@@ -1,0 +1,246 @@
+"""The images behind a list of pairs, and the slices a training learns from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ct2mri.config import ModelConfig
+from napari_ct2mri.errors import PairError
+from napari_ct2mri.imaging.fingerprint import Fingerprint, fingerprint
+from napari_ct2mri.imaging.head import head_mask
+from napari_ct2mri.imaging.intensity import ct_channels, mr_range, mr_to_unit
+from napari_ct2mri.imaging.io import read_volume
+from napari_ct2mri.imaging.volume import Modality, Volume, closest_axes
+from napari_ct2mri.jobs import Job, Notice, Progress
+from napari_ct2mri.pix2pix.frames import fit_frame
+from napari_ct2mri.pix2pix.pairs import PairList, PairRow
+
+__all__ = ["PatientPair", "SlicePairs", "load_slices", "read_patients", "with_neighbours"]
+
+_MIN_HEAD = 0.01  # part of the slice that a head covers; less is an empty slice
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatientPair:
+    """CT and MR of one patient and contrast on one grid: a volume, or pictures as a stack.
+
+    ``rows`` has one row for a volume and one row per slice for pictures.
+    """
+
+    rows: tuple[PairRow, ...]
+    ct: Volume
+    mr: Volume
+
+    @property
+    def patient(self) -> str:
+        """The pair list's own name of the patient."""
+        return self.rows[0].patient
+
+    @property
+    def contrast(self) -> str:
+        """What the MR shows."""
+        return self.rows[0].contrast
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlicePairs:
+    """Slices in the network's frame, ready to train on.
+
+    Attributes
+    ----------
+    ct : (n, windows, h, w) float16 in [-1, 1]
+    mr : (n, h, w) float16 in [-1, 1]
+    head : (n, h, w) bool
+        Union of the CT's and the MR's foreground.
+    contrast : (n,) int64
+        Index into the model's contrasts.
+    patient : (n,) int64
+        Slices of one patient and contrast share a number and stand in order.
+    fingerprints : n of the CT slices as they were read
+    """
+
+    ct: NDArray[np.float16]
+    mr: NDArray[np.float16]
+    head: NDArray[np.bool_]
+    contrast: NDArray[np.int64]
+    patient: NDArray[np.int64]
+    fingerprints: tuple[Fingerprint, ...]
+
+    def __len__(self) -> int:
+        return len(self.ct)
+
+
+def read_patients(pairs: PairList) -> Iterable[PatientPair]:
+    """Read the images of each patient and contrast, one after the other.
+
+    Raises
+    ------
+    PairError
+        If CT and MR of a row do not lie on one grid, naming the line.
+    """
+    for rows in pairs.by_patient().values():
+        volumes = [(row, *_read_row(pairs, row)) for row in rows]
+        by_shape: dict[tuple[int, ...], list[tuple[PairRow, Volume, Volume]]] = defaultdict(list)
+        for row, ct, mr in volumes:
+            if ct.is_picture:
+                by_shape[ct.data.shape].append((row, ct, mr))
+            else:
+                yield PatientPair((row,), ct, mr)
+        for group in by_shape.values():
+            yield PatientPair(
+                tuple(row for row, _, _ in group),
+                _stack([ct for _, ct, _ in group]),
+                _stack([mr for _, _, mr in group]),
+            )
+
+
+def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
+    """Bring every slice of ``pairs`` into the network's frame.
+
+    Slices on which the CT or the MR shows no head are skipped, and counted in a notice.
+
+    Parameters
+    ----------
+    model : ModelConfig
+        Its ``contrasts`` must hold those of ``pairs``.
+
+    Raises
+    ------
+    PairError
+        If no slice is left.
+    """
+    parts: list[SlicePairs] = []
+    skipped = done = 0
+    for number, pair in enumerate(read_patients(pairs)):
+        part, empty = _prepare(pair, number, model)
+        skipped += empty
+        done += len(pair.rows)
+        if len(part):
+            parts.append(part)
+        yield Progress(done, len(pairs.rows), "pairs read")
+    if skipped:
+        yield Notice(f"{skipped} slices skipped: the CT or the MR shows no head there")
+    if not parts:
+        raise PairError(f"{pairs.path}: no slice shows a head both in the CT and in the MR")
+    return SlicePairs(
+        ct=np.concatenate([part.ct for part in parts]),
+        mr=np.concatenate([part.mr for part in parts]),
+        head=np.concatenate([part.head for part in parts]),
+        contrast=np.concatenate([part.contrast for part in parts]),
+        patient=np.concatenate([part.patient for part in parts]),
+        fingerprints=tuple(f for part in parts for f in part.fingerprints),
+    )
+
+
+def with_neighbours(
+    ct: NDArray[np.generic], patient: NDArray[np.int64], index: NDArray[np.int64], reach: int
+) -> NDArray[np.generic]:
+    """CT channels of slices and of ``reach`` neighbours on each side, lowest first.
+
+    Parameters
+    ----------
+    ct : (n, C, h, w)
+    patient : (n,)
+        Beyond a patient's first and last slice these repeat.
+    index : (b,)
+
+    Returns
+    -------
+    (b, C * (1 + 2 * reach), h, w)
+    """
+    if not reach:
+        return ct[index]
+    columns = []
+    for step in range(-reach, reach + 1):
+        near = (index + step).clip(0, len(ct) - 1)
+        for back in range(abs(step)):  # step back towards the slice until it is the patient's
+            away = patient[near] != patient[index]
+            near = np.where(away, index + int(np.sign(step)) * (abs(step) - back - 1), near)
+        columns.append(ct[near])
+    return np.concatenate(columns, axis=1)
+
+
+def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SlicePairs, int]:
+    """The slices of one patient in the network's frame, and how many were empty."""
+    if model.input.neighbours and pair.ct.is_picture and None in _orders(pair.rows):
+        raise PairError(
+            f"patient {pair.patient!r}: neighbour slices need the column 'slice', which gives "
+            "their order; add it, or set neighbours to 0"
+        )
+    mr_head = head_mask(pair.mr.data, pair.mr.unit, "MR")
+    ct_head = head_mask(pair.ct.data, pair.ct.unit, "CT")
+    full = np.flatnonzero(
+        (mr_head.mean(axis=(1, 2)) >= _MIN_HEAD) & (ct_head.mean(axis=(1, 2)) >= _MIN_HEAD)
+    )
+    empty = len(mr_head) - len(full)
+    if not len(full):
+        return _no_slices(model), empty
+    frame = fit_frame(pair.ct, model, fixed=True)
+    channels = ct_channels(pair.ct, model.input.windows)[full]
+    mr = mr_to_unit(pair.mr.data, mr_range(pair.mr, mr_head))[full]
+    head = (ct_head | mr_head)[full].astype(np.float32)
+    part = SlicePairs(
+        ct=frame.take(channels).clip(-1, 1).astype(np.float16),
+        mr=frame.take(mr).clip(-1, 1).astype(np.float16),
+        head=frame.take(head, outside=0.0) > 0.5,
+        contrast=np.full(len(full), model.contrasts.index(pair.contrast)),
+        patient=np.full(len(full), number),
+        fingerprints=tuple(fingerprint(pair.ct.data[i], pair.ct.unit) for i in full),
+    )
+    return part, empty
+
+
+def _no_slices(model: ModelConfig) -> SlicePairs:
+    side = model.scale.frame_px
+    return SlicePairs(
+        np.zeros((0, len(model.input.windows), side, side), np.float16),
+        np.zeros((0, side, side), np.float16),
+        np.zeros((0, side, side), bool),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+        (),
+    )
+
+
+def _read_row(pairs: PairList, row: PairRow) -> tuple[Volume, Volume]:
+    """CT and MR of one row, on closest axes and on one grid."""
+
+    def read(path: Path, modality: Modality, series: str | None) -> Volume:
+        return closest_axes(read_volume(path, series=series, modality=modality))[0]
+
+    ct = read(row.ct, "CT", row.series or None)
+    mr = read(row.mr, "MR", None)
+    where = f"{pairs.path}, line {row.line}: CT and MR"
+    if ct.data.shape != mr.data.shape:
+        raise PairError(
+            f"{where} differ in size: {_size(ct)} vs {_size(mr)}. Register or resample one onto "
+            "the other first."
+        )
+    if not ct.is_picture and not ct.geometry.is_close(mr.geometry, tolerance_mm=0.01):
+        raise PairError(
+            f"{where} do not lie on one grid: spacing {ct.geometry.spacing} vs "
+            f"{mr.geometry.spacing} mm, origin {ct.geometry.origin} vs {mr.geometry.origin} mm. "
+            "Register or resample one onto the other first."
+        )
+    if ct.is_picture != mr.is_picture:
+        raise PairError(f"{where} are a picture and a volume; pair two of a kind")
+    return ct, mr
+
+
+def _size(volume: Volume) -> str:
+    return " x ".join(str(n) for n in volume.data.shape)
+
+
+def _stack(volumes: Sequence[Volume]) -> Volume:
+    data = np.concatenate([volume.data for volume in volumes])
+    return replace(volumes[0], data=data)
+
+
+def _orders(rows: Sequence[PairRow]) -> set[int | None]:
+    return {row.slice_index for row in rows}
