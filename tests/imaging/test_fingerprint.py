@@ -96,6 +96,16 @@ def test_slices_that_show_nothing_are_never_seen() -> None:
     assert not seen([black], [black]).any()
 
 
+def test_the_top_of_a_head_is_known_by_its_pixels_alone() -> None:
+    top = np.zeros((256, 256), np.uint8)
+    top[110:150, 120:140] = 200
+    print_ = fingerprint(top, "grey")
+    assert seen([print_], [print_]).all()
+    changed = fingerprint(jpeg(top), "grey")
+    assert distances([changed], [print_])[0, 0] <= MATCH_BITS
+    assert not seen([changed], [print_]).any()
+
+
 def test_distances_count_bits() -> None:
     rng = np.random.default_rng(0)
     prints = [Fingerprint("0" * 64, rng.bytes(32).hex()) for _ in range(5)]

@@ -33,7 +33,7 @@ _MR_FRACTION = 0.14
 acquisitions need it low, ghosts and ringing need it high."""
 
 _MIN_FRACTION = 0.002
-"""Of the frame. Anything smaller is not a head's section (64 mm2 pictures of a 256 mm frame)."""
+"""Of the slice's area; a smaller part is noise, or the last of the scalp."""
 
 
 def head_mask(data: NDArray[Any], unit: Unit, modality: Modality) -> Mask:
