@@ -273,7 +273,7 @@ def _paint_lesion(labels: Labels, f: SliceFields, e: Envelope, lesion: Lesion) -
     p, r = f.points, lesion.radius_mm
     cx, cy, cz = lesion.centre
     dx, dy, dz = p.x - cx * lesion.side, p.y - cy, p.z - cz
-    ragged = 0.3 if lesion.kind in ("infarct", "oedema") else 0.12
+    ragged = 0.3 if lesion.kind in ("infarct", "oedema") else 0.18
     away = np.sqrt(dx * dx + dy * dy + dz * dz) + ragged * r * f.rough + 0.5 * f.fine
     brain = _is_one_of(labels, Tissue.GREY, Tissue.WHITE, Tissue.DEEP_GREY, Tissue.PALLIDUM,
                        Tissue.GLIOSIS, Tissue.BRAIN_STEM, Tissue.CEREBELLUM)  # fmt: skip

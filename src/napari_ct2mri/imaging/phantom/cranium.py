@@ -22,7 +22,7 @@ from napari_ct2mri.imaging.phantom.shapes import (
 from napari_ct2mri.imaging.phantom.subject import SliceFields, Subject
 from napari_ct2mri.imaging.phantom.tissues import Tissue
 
-__all__ = ["Envelope", "envelope", "label_outside"]
+__all__ = ["Envelope", "envelope", "label_outside", "vertex_mm"]
 
 # the cranial cavity
 VAULT = Ellipsoid((0, 17, 0), (71.5, 90, 81.5))
@@ -127,6 +127,11 @@ def envelope(f: SliceFields, who: Subject) -> Envelope:
     return Envelope(vault, cavity, _skin_distance(f, who, vault))
 
 
+def vertex_mm(who: Subject) -> float:
+    """Height of the scalp's top in head coordinates, mm."""
+    return VAULT.radii[2] + who.skull_mm + who.scalp_mm
+
+
 def vault_distance(p: Points, roundness: float) -> Array:
     """First-order distance ``(f - 1) / |grad f|`` to an egg, ``f = (sum u_i^e_i)^(1/e)``.
 
@@ -173,7 +178,7 @@ def _face_distance(p: Points) -> Array:
 
 
 def _ear_distance(p: Points) -> Array:
-    plate = np.abs(p.lateral - 77 - 0.35 * (p.y - 24)) - 2
+    plate = np.abs(p.lateral - 75 - 0.4 * (p.y - 22)) - 2
     rim = 14 * (np.sqrt(((p.y - 35) / 13) ** 2 + ((p.z + 40) / 27) ** 2) - 1)
     distance: Array = np.maximum(plate, rim).astype(np.float32)
     return distance

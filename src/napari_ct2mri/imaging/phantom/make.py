@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import ConfigError, VolumeError
+from napari_ct2mri.imaging.phantom.cranium import vertex_mm
 from napari_ct2mri.imaging.phantom.scanner import Grid, acquire_ct, acquire_mr, scan
 from napari_ct2mri.imaging.phantom.subject import draw_subject
 from napari_ct2mri.imaging.phantom.tissues import SEQUENCES
@@ -18,7 +19,7 @@ __all__ = ["SHAPE", "SPACING", "Phantom", "check_request", "phantom", "sample_pa
 SHAPE = (40, 256, 256)
 SPACING = (3.5, 0.9375, 0.9375)
 _MAX_VOXELS = 2**27
-_BELOW_VERTEX_MM = 3.0
+_BELOW_VERTEX_MM = 5.0
 """How far under the scalp's top the highest slice lies, so that it still shows some head."""
 
 
@@ -71,7 +72,7 @@ def phantom(
     """
     check_request(seed, shape, spacing, contrasts)
     who = draw_subject(_generator(seed, "anatomy"))
-    grid = Grid.of(shape, spacing, who.vertex_mm() - _BELOW_VERTEX_MM)
+    grid = Grid.of(shape, spacing, who.height_mm(vertex_mm(who)) - _BELOW_VERTEX_MM)
     ideal = scan(who, grid, contrasts)
     geometry = Geometry(spacing, (float(grid.x[0]), float(grid.y[0]), float(grid.z[0])))
     ct = acquire_ct(ideal, who, grid, _generator(seed, "CT"))

@@ -108,17 +108,20 @@ def acquire_ct(
     """
     from scipy.ndimage import gaussian_filter, uniform_filter
 
+    pixel = grid.spacing[1]
     sigma = rng.uniform(2.0, 5.0)
     shade = SplineField(rng, 60)
     out = np.empty(scan_.ct.shape, np.int16)
     for k, z in enumerate(grid.z):
         plane = np.maximum(scan_.ct[k], _head_rest(who, grid))
-        plane = gaussian_filter(plane, 0.55 * 0.9375 / grid.spacing[1])
+        plane = gaussian_filter(plane, 0.5 / pixel)
         head = np.clip((plane + 1000) / 1000, 0, 1)
-        bone = uniform_filter(np.clip(plane - 300, 0, 1500), round(70 / grid.spacing[1])) / 400
+        bone = uniform_filter(np.clip(plane - 300, 0, 1500), max(round(70 / pixel), 1)) / 400
         white = rng.standard_normal(plane.shape, dtype=np.float32)
-        noise = gaussian_filter(white, 0.6) - gaussian_filter(white, 1.6)
-        noise *= sigma / noise.std() * (0.35 + 0.65 * gaussian_filter(head, 4)) * (0.8 + bone)
+        noise = gaussian_filter(white, 0.57 / pixel) - gaussian_filter(white, 1.5 / pixel)
+        noise *= (
+            sigma / noise.std() * (0.35 + 0.65 * gaussian_filter(head, 4 / pixel)) * (0.8 + bone)
+        )
         plane += noise + head * 1.2 * shade.slice_(float(z), grid.y, grid.x)
         out[k] = np.clip(np.rint(plane), -1024, 3071)
     return out
@@ -148,7 +151,7 @@ def acquire_mr(signal: Array, grid: Grid, rng: np.random.Generator) -> NDArray[n
     texture = SplineField(rng, 12)
     out = np.empty(signal.shape, np.uint16)
     for k, z in enumerate(grid.z):
-        plane = gaussian_filter(signal[k], 0.6 * 0.9375 / grid.spacing[1])
+        plane = gaussian_filter(signal[k], 0.55 / grid.spacing[1])
         plane *= np.exp(strength * shade.slice_(float(z), grid.y, grid.x))
         plane *= 1 + 0.015 * texture.slice_(float(z), grid.y, grid.x)
         real, imaginary = sigma * rng.standard_normal((2, *plane.shape), dtype=np.float32)

@@ -59,9 +59,10 @@ class Ellipsoid:
             return np.full(p.x.shape, _FAR_MM, np.float32)
         u, v, w = self._local(p)
         rx, ry, rz = (r for r in self.radii)
+        w = np.maximum(np.abs(w), 1e-4)  # at the very centre k0 / k1 would be 0 / 0
         k0 = np.sqrt(u * u + v * v + w * w)
         k1 = np.sqrt((u / rx) ** 2 + (v / ry) ** 2 + (w / rz) ** 2)
-        distance: Array = k0 * (k0 - 1) / np.maximum(k1, 1e-6)
+        distance: Array = k0 * (k0 - 1) / k1
         return distance
 
     def inside(self, p: Points) -> Mask:

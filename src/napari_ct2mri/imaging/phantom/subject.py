@@ -75,13 +75,14 @@ class Subject:
     sulci: Folds
     small_sulci: Folds
 
-    def vertex_mm(self) -> float:
-        """Height of the scalp's top in the scanner, from the pose's centre, about, mm."""
-        return float((97.0 - _CENTRE[2]) * self.stretch[2] + self.shift_mm[2])
+    def height_mm(self, z: float) -> float:
+        """Height in the scanner of the head's midline at ``z``, mm, but for tilt and bend."""
+        return (z - _CENTRE[2]) * self.stretch[2] + self.shift_mm[2]
 
     def slice_(self, z_mm: float, y_mm: Array, x_mm: Array) -> SliceFields:
         """Head coordinates and random fields of the scanner's points (z, y, x), (y, x) each."""
-        x, y, z = (g - s for g, s in zip((x_mm, y_mm[:, None], z_mm), self.shift_mm, strict=True))
+        right, back, up = self.shift_mm
+        x, y, z = x_mm - right, y_mm[:, None] - back, z_mm - up
         head: list[Array] = []
         for axis, stretch, centre, bend in zip(
             self.rotation.tolist(), self.stretch, _CENTRE, self.bend, strict=True
