@@ -37,6 +37,7 @@ Output = Annotated[
         "contrast/patient/CT-file in it."
     ),
 ]
+Contrast = Literal["T1", "T2", "PD", "FLAIR"]
 Split = Literal["train", "val", "test", "all"]
 Pairs = Annotated[Path, Parameter(help="A CSV with columns ct,mr,patient,contrast,split.")]
 SeriesFlag = Annotated[
@@ -80,9 +81,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @app.command
 def demo(
-    directory: Annotated[Path, Parameter(help="Where everything goes.")] = Path("ct2mri-demo"), /
+    directory: Annotated[Path, Parameter(help="Where everything goes.")] = Path("ct2mri-demo"),
+    /,
+    *,
+    no_viewer: Annotated[bool, Parameter(help="Do not open the result.")] = False,
 ) -> None:
     """The main job, end to end, on patients it simulates; takes under 5 minutes."""
+    from napari_ct2mri.app import show, workflows
+
+    result = run_in_terminal(workflows.demo(directory))
+    show.evaluated(result.evaluated)
+    if not no_viewer:
+        show.in_viewer((result.ct, result.real, result.synthetic), directory / "viewer.png")
 
 
 @app.command
@@ -117,21 +127,21 @@ def convert(
 
 
 @app.command
-def phantom(directory: Path, /, *, subjects: int = 6, seed: int = 0) -> None:
-    """Simulate CT/MR volume pairs and their pairs.csv.
-
-    Parameters
-    ----------
-    directory
-        Where they go.
-    subjects
-        How many heads.
-    seed
-        The same seed gives the same heads.
-    """
+def phantom(
+    directory: Annotated[Path, Parameter(name="DIR", help="Where they go.")],
+    /,
+    *,
+    subjects: Annotated[int, Parameter(help="How many heads.")] = 6,
+    seed: Annotated[int, Parameter(help="The same seed gives the same heads.")] = 0,
+    contrast: Annotated[
+        tuple[Contrast, ...], Parameter(help="What to make of each.", consume_multiple=True)
+    ] = ("T2",),
+) -> None:
+    """Simulate CT/MR volume pairs and their pairs.csv."""
     from napari_ct2mri.app import show, workflows
 
-    show.outputs([run_in_terminal(workflows.phantom(directory, subjects=subjects, seed=seed))])
+    job = workflows.phantom(directory, subjects=subjects, seed=seed, contrasts=contrast)
+    show.outputs([run_in_terminal(job)])
 
 
 def train(

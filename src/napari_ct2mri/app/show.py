@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_ct2mri.pix2pix.training import TrainResult
     from napari_ct2mri.pix2pix.zoo import ModelCard
 
-__all__ = ["as_json", "evaluated", "info", "models", "outputs", "trained"]
+__all__ = ["as_json", "evaluated", "in_viewer", "info", "models", "outputs", "trained"]
 
 _WIDE = 160  # characters, where no terminal says how many there are
 
@@ -62,13 +62,32 @@ def evaluated(result: Evaluated) -> None:
         blocks.setdefault((row.contrast, row.label), []).append((row, texts[-len(TITLES) :]))
     for (contrast, label), block in blocks.items():
         first = block[0][0]
+        data_range = f"{first.data_range:g}" if first.data_range else "mixed"
         print(
-            f"{contrast}, {label}: {first.patients} patients, {first.slices} slices, data range "
-            f"{first.data_range or 'mixed'}; {MEANING[label]}"
+            f"{contrast}, {label}: {_count(first.patients, 'patient')}, "
+            f"{_count(first.slices, 'slice')}, data range {data_range}; {MEANING[label]}"
         )
         columns = ("mean over patients", *(row.predictor for row, _ in block))
         table(columns, zip(TITLES.values(), *(texts for _, texts in block), strict=True))
     outputs(result.files)
+
+
+def in_viewer(files: Sequence[Path], picture: Path) -> None:
+    """Open files in the viewer, or say where its picture is, or what is missing for it."""
+    from napari_ct2mri.app.viewer import has_display, open_viewer, take_picture
+    from napari_ct2mri.errors import JobError
+
+    try:
+        if has_display():
+            print("opening the viewer; close its window to end")
+            return open_viewer(files)
+    except JobError as error:
+        print(error)
+    try:
+        take_picture(files, picture)
+        print(f"{picture}: the viewer with the result, as there is no display")
+    except JobError as error:
+        print(error)
 
 
 def models(cards: Iterable[ModelCard]) -> None:
@@ -113,6 +132,10 @@ def _series_lines(found: Found) -> list[str]:
         low, high = found.values
         lines.append(f"    values    {low:g} to {high:g} {found.unit}")
     return lines + [f"    note      {problem}" for problem in found.problems]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _times(values: Sequence[float]) -> str:

@@ -1,0 +1,122 @@
+"""``demo``: the main job, end to end, on simulated patients, in a few minutes."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ct2mri.app.workflows.evaluation import Evaluated, evaluate
+from napari_ct2mri.app.workflows.synthesis import synthesize
+from napari_ct2mri.app.workflows.training import train
+from napari_ct2mri.config import TrainConfig, preset
+from napari_ct2mri.errors import ConfigError
+from napari_ct2mri.jobs import EpochDone, Job, Notice
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Demo", "demo", "phantom"]
+
+SUBJECTS = 7  # five to train on, one that selects, one held out
+SHAPE = (20, 160, 160)
+SPACING = (6.5, 1.5, 1.5)  # (z, y, x) mm
+TRAINING_S = 170.0
+"""A slow machine stops training here, with what it has learnt; the rest takes about a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo leaves behind: the held-out patient's images, the model, the report."""
+
+    ct: Path
+    real: Path
+    synthetic: Path
+    model: Path
+    evaluated: Evaluated
+
+
+def phantom(
+    directory: Path, *, subjects: int = 6, seed: int = 0, contrasts: tuple[str, ...] = ("T2",)
+) -> Job[Path]:
+    """Simulate patients as CT/MR volume pairs.
+
+    See Also
+    --------
+    napari_ct2mri.imaging.phantom.phantom_job : what it yields, returns and raises.
+    """
+    from napari_ct2mri.imaging.phantom import phantom_job
+
+    return (yield from phantom_job(directory, subjects, seed=seed, contrasts=contrasts))
+
+
+def demo(directory: Path) -> Job[Demo]:
+    """Simulate patients, train on them, synthesize a held-out one and measure it.
+
+    Everything goes to ``directory``, which a next run overwrites.
+
+    Raises
+    ------
+    ConfigError
+        If ``directory`` exists and was not made by the demo.
+    """
+    from napari_ct2mri.imaging.phantom import phantom_job
+    from napari_ct2mri.pix2pix.pairs import read_pairs
+
+    _check_ours(directory)
+    yield Notice(f"1 of 4: simulating {SUBJECTS} patients, CT and T2, in {directory}")
+    patients = phantom_job(directory / _PATIENTS, SUBJECTS, shape=SHAPE, spacing=SPACING)
+    pairs = yield from patients
+    model = directory / "model.safetensors"
+    yield Notice("2 of 4: training a small Pix2Pix for about two minutes")
+    yield from _train_for(TRAINING_S, pairs, model)
+    row = read_pairs(pairs).where("test").rows[0]
+    synthetic = directory / f"{row.patient}-synthetic-{row.contrast}.nii.gz"
+    yield Notice(f"3 of 4: synthesizing {row.contrast} of {row.patient}, whom it has never seen")
+    yield from synthesize(row.ct, synthetic, model=model, modality="CT")
+    yield Notice("4 of 4: measuring it against the real one")
+    evaluated = yield from evaluate(pairs, directory / "report", model=model)
+    return Demo(row.ct, row.mr, synthetic, model, evaluated)
+
+
+_PATIENTS = "patients"
+
+
+def demo_config() -> TrainConfig:
+    """``default``, made small: a quarter of the filters on pixels of 1.5 mm."""
+    return preset(
+        "default",
+        width=16,
+        levels=5,
+        frame_px=160,
+        pixel_mm=1.5,
+        head_px=114.0,
+        batch=2,
+        epochs=24,
+        decay_epochs=18,
+        ema=0.99,
+    )
+
+
+def _train_for(seconds: float, pairs: Path, model: Path) -> Job[None]:
+    """Train; after ``seconds`` the epoch at hand is the last."""
+    start = time.monotonic()
+    with closing(train(pairs, model, demo_config())) as job:
+        for event in job:
+            yield event
+            if isinstance(event, EpochDone) and time.monotonic() - start > seconds:
+                if event.epoch < event.epochs:
+                    yield Notice(f"stopped after {event.epoch} epochs to save your time")
+                return
+
+
+def _check_ours(directory: Path) -> None:
+    """Refuse a folder that holds other things than a demo's."""
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / _PATIENTS).is_dir():
+        raise ConfigError(
+            f"{directory} holds other files; give an empty or a new folder: ct2mri demo FOLDER"
+        )
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory} is a file; give a folder: ct2mri demo FOLDER")
