@@ -262,7 +262,7 @@ _DEFAULT = TrainConfig(
         rotate_deg=12, zoom=0.12, shift_px=8, elastic_px=3, window_jitter=0.15, gamma=0.2, noise=0.1
     ),
     optimizer=OptimizerConfig(
-        learning_rate=7e-4, beta1=0.9, batch=2, epochs=80, decay_epochs=70, ema=0.998
+        learning_rate=7e-4, beta1=0.9, batch=2, epochs=70, decay_epochs=60, ema=0.998
     ),
 )
 
