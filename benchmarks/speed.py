@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -55,6 +56,7 @@ class PlainUNet(nn.Module):
         self.first = first
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pass what is inside, beside what came in."""
         y: Tensor = self.layers(x)
         return y if self.first else torch.cat([x, y], 1)
 
@@ -87,13 +89,14 @@ def plain_step(width: int) -> Callable[[Tensor, Tensor], None]:
     optimizers = [
         torch.optim.Adam(m.parameters(), 2e-4, (0.5, 0.999)) for m in (generator, discriminator)
     ]
+    chance = np.random.default_rng(0)
     judge, l1 = nn.BCEWithLogitsLoss(), nn.L1Loss()
 
     def step(ct: Tensor, mr: Tensor) -> None:
         pair = nn.functional.interpolate(torch.cat([ct, mr], 1), size=286, mode="bicubic")
-        y, x = np.random.randint(0, 31, 2)
+        y, x = chance.integers(0, 31, 2)
         pair = pair[:, :, y : y + 256, x : x + 256]
-        ct, mr = (pair.flip(3) if np.random.random() < 0.5 else pair).split(1, 1)
+        ct, mr = (pair.flip(3) if chance.random() < 0.5 else pair).split(1, 1)
         fake = generator(ct)
         for p in discriminator.parameters():
             p.requires_grad_(True)
@@ -142,7 +145,8 @@ def part_step() -> list[Row]:
                 seconds.append(time.perf_counter() - start)
         ours, plain = (t[2:] for t in times)  # the first two warm up
         ratio = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
-        text = f"{statistics.median(ours) * 1e3:.0f} ms against {statistics.median(plain) * 1e3:.0f} ms, ratio {ratio:.2f}"
+        ours_ms, plain_ms = (statistics.median(t) * 1e3 for t in (ours, plain))
+        text = f"{ours_ms:.0f} ms against {plain_ms:.0f} ms, ratio {ratio:.2f}"
         rows.append((f"training step, `classic`, {width} filters, batch 1", text))
     return rows
 
@@ -181,7 +185,8 @@ def part_volume() -> list[Row]:
 
 _MEMORY = """
 import resource, numpy as np
-from benchmarks_speed import _head, _discard, load_checkpoint, find_model, DEFAULT_MODEL, run_job, synthesize
+from speed import *
+from speed import _head, _discard
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 model = load_checkpoint(find_model(DEFAULT_MODEL))
 run_job(synthesize(_head((2, 512, 512), (0.6, 0.488, 0.488)), model, device="cpu"), _discard)
@@ -193,17 +198,16 @@ print(f"{before:.0f} {peak():.0f} {ct.data.nbytes / 2**20:.0f} {mr.data.nbytes /
 
 def part_memory() -> list[Row]:
     """Peak resident memory of a fresh process."""
-    program = _MEMORY.replace("benchmarks_speed", "speed")
-    folder = os.path.dirname(os.path.abspath(__file__))
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": folder},
+        [sys.executable, "-c", _MEMORY],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
         check=True,
     )
     before, peak, ct, mr = map(int, done.stdout.split())
-    text = f"peak {peak} MiB: {before} with the CT ({ct}) loaded, result {mr}, rest {peak - before - mr}"
+    rest = peak - before - mr
+    text = f"peak {peak} MiB: {before} with the CT ({ct}) loaded, result {mr}, rest {rest}"
     return [("memory, 512x512x300 through synthesis", text)]
 
 

@@ -46,11 +46,10 @@ def make_pairs(tmp_path: Path) -> Callable[..., Path]:
                 for name, image in zip(names, head_pair(seed, z), strict=True):
                     imsave(tmp_path / name, image, check_contrast=False)
                 rows.append((*names, patient, contrast, split, z))
+        header = ("ct", "mr", "patient", "contrast", "split", "slice")
         path = tmp_path / "pairs.csv"
         with path.open("w", newline="") as file:
-            csv.writer(file).writerows(
-                [("ct", "mr", "patient", "contrast", "split", "slice"), *rows]
-            )
+            csv.writer(file).writerows([header, *rows])
         return path
 
     return make

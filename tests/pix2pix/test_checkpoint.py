@@ -82,7 +82,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_a_file_cut_anywhere(saved: Path, part: float) -> None:
     whole = saved.read_bytes()
     saved.write_bytes(whole[: int(part * len(whole))])
-    with pytest.raises(CheckpointError, match="cut|too few"):
+    with pytest.raises(CheckpointError, match=r"cut|too few"):
         load_checkpoint(saved)
 
 

@@ -28,6 +28,7 @@ __all__ = [
 def split_rows(
     pairs: PairList, contrast: str | None, config: TrainConfig
 ) -> tuple[PairList, PairList]:
+    """Rows to train on, and rows that choose the epoch (none if nothing is validated)."""
     train_rows = pairs.where("train", contrast)
     if not train_rows.rows:
         of = f" of contrast {contrast!r}" if contrast else ""
@@ -68,6 +69,7 @@ def with_model(
 
 
 def check_disjoint(slices: SlicePairs, held_out: SlicePairs | None) -> None:
+    """Refuse a CT slice that stands in both, whatever its patient is called."""
     if held_out is None:
         return
     known = {f.sha256 for f in slices.fingerprints}
@@ -129,5 +131,6 @@ def with_heads(checkpoint: Checkpoint, contrasts: tuple[str, ...]) -> dict[str, 
 
 
 def data_digest(slices: SlicePairs) -> str:
+    """One SHA-256 for all slices, in order."""
     text = "".join(f.sha256 for f in slices.fingerprints)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -117,8 +117,8 @@ def _channels(ct: Volume, config: ModelConfig, start: int, stop: int) -> NDArray
     if not reach:
         return windows
     index = np.arange(start, stop)[:, None] + np.arange(-reach, reach + 1)
-    near = windows[index.clip(0, len(ct.data) - 1) - low]  # (n, slices, windows, H, W)
-    return near.reshape(stop - start, -1, *windows.shape[2:])
+    near: NDArray[np.float32] = windows[index.clip(0, len(ct.data) - 1) - low]
+    return near.reshape(stop - start, -1, *windows.shape[2:])  # from (n, slices, windows, H, W)
 
 
 def _with_window(config: ModelConfig, window: Window | None) -> ModelConfig:
