@@ -4,7 +4,7 @@ import pytest
 from napari_ct2mri.config import ModelConfig, preset
 from napari_ct2mri.errors import VolumeError
 from napari_ct2mri.imaging.volume import Geometry, Volume
-from napari_ct2mri.pix2pix.frames import Frame, fit_frame, resize
+from napari_ct2mri.pix2pix.frames import Frame, fit_frame
 
 
 def _model(frame_px: int = 64, **leaves: object) -> ModelConfig:
@@ -108,13 +108,3 @@ def test_absurd_spacing_is_said() -> None:
     ct = Volume(hu, Geometry(spacing=(5, 100, 100)), "CT", "HU")
     with pytest.raises(VolumeError, match="check the spacing"):
         fit_frame(ct, _model())
-
-
-def test_resize_keeps_means_and_edges() -> None:
-    image = _smooth((96, 128), period=48) + 3
-    small = resize(image, (24, 32))
-    assert small.shape == (24, 32)
-    assert small.mean() == pytest.approx(image.mean(), abs=0.01)
-    blocks = image.reshape(24, 4, 32, 4).mean(axis=(1, 3))
-    assert np.abs(small - blocks)[1:-1, 1:-1].max() < 0.02
-    assert np.allclose(resize(np.full((9, 7), 5.0, np.float32), (20, 3)), 5)

@@ -17,7 +17,7 @@ from napari_ct2mri.errors import VolumeError
 from napari_ct2mri.imaging.head import head_box, head_diameter_px, head_mask
 from napari_ct2mri.imaging.volume import Volume
 
-__all__ = ["Frame", "fit_frame", "resize"]
+__all__ = ["Frame", "fit_frame"]
 
 _MARGIN_PX = 6  # air kept round the head, network pixels
 _ZOOM_LIMITS = (0.05, 20.0)  # beyond these the head was not found, or the spacing is wrong
@@ -109,15 +109,6 @@ def fit_frame(
     return Frame(source, (height, width), zoom, (centre[0], centre[1]))
 
 
-def resize(images: Floats, shape: tuple[int, int]) -> Floats:
-    """Resize (..., H, W) images to ``shape``, edge to edge, without aliasing."""
-    matrices = [
-        _matrix(new, old, old / new, (old / new - 1) / 2, clip=True)
-        for new, old in zip(shape, images.shape[-2:], strict=True)
-    ]
-    return _resample(images, matrices[0], matrices[1], 0.0)
-
-
 def _zoom(ct: Volume, model: ModelConfig, diameter_px: float) -> tuple[float, float]:
     """Network pixels per slice pixel along y and x."""
     if ct.is_picture:
@@ -159,11 +150,11 @@ def _resample(images: Floats, rows: Floats, columns: Floats, outside: float) -> 
     return result + np.float32(outside)
 
 
-def _matrix(count: int, source: int, step: float, offset: float, *, clip: bool = False) -> Floats:
+def _matrix(count: int, source: int, step: float, offset: float) -> Floats:
     """(count, source) weights: output ``i`` is the source at position ``offset + i * step``.
 
     Catmull-Rom (Keys 1981, a = -1/2), stretched by ``step`` where it shrinks the image. Taps
-    beyond the source are dropped, or moved to its edge with ``clip``.
+    beyond the source are dropped.
     """
     stretch = max(step, 1.0)
     positions = offset + np.arange(count) * step
@@ -171,8 +162,6 @@ def _matrix(count: int, source: int, step: float, offset: float, *, clip: bool =
     taps = np.floor(positions)[:, None] + np.arange(-reach, reach + 1)
     weights = _keys(np.abs(taps - positions[:, None]) / stretch)
     weights /= weights.sum(axis=1, keepdims=True)
-    if clip:
-        taps = taps.clip(0, source - 1)
     inside = (taps >= 0) & (taps < source)
     matrix = np.zeros((count, source), np.float32)
     row = np.broadcast_to(np.arange(count)[:, None], taps.shape)
