@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 from small_heads import OBLIQUE, write_pictures, write_volumes
 
 from napari_ct2mri.app.cli import main
@@ -95,7 +95,9 @@ def test_an_output_that_cannot_hold_it(
 
 def test_four_dimensions(tmp_path: Path, fails: Fails) -> None:
     path = tmp_path / "four.nii.gz"
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 3, 8, 8), np.float32), False), str(path))
+    SimpleITK.WriteImage(
+        SimpleITK.GetImageFromArray(np.zeros((2, 3, 8, 8), np.float32), False), str(path)
+    )
     assert "four.nii.gz" in fails("info", path)
     assert "four.nii.gz" in fails("convert", path, tmp_path / "new" / "out.nrrd")
     assert list(tmp_path.iterdir()) == [path]
@@ -104,7 +106,7 @@ def test_four_dimensions(tmp_path: Path, fails: Fails) -> None:
 def test_colour(tmp_path: Path, fails: Fails) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
     path = tmp_path / "colour.png"
-    sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(path))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels, isVector=True), str(path))
     assert "colour" in fails("info", path)
 
 

@@ -196,3 +196,34 @@ def test_a_patient_cannot_name_a_place_elsewhere(model: Path, tmp_path: Path, fa
         "synthesize", pairs, tmp_path / "out", "--model", model, *CPU
     )
     assert not (tmp_path / "x").exists()
+
+
+def test_cancelled_it_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    from napari_ct2mri.app import workflows
+    from napari_ct2mri.errors import JobCancelled
+    from napari_ct2mri.jobs import run_job
+
+    ct, _ = write_volumes(tmp_path, 0)
+    job = workflows.synthesize(ct, tmp_path / "out" / "mr.nii.gz", model=model, device="cpu")
+    with pytest.raises(JobCancelled):
+        run_job(job, lambda event: None, lambda: True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_volume_in_memory_in_a_child_process(model: Path) -> None:
+    from napari_ct2mri.app.process import JobProcess
+
+    ct, _ = head(0)
+    outcome: list[object] = []
+    process = JobProcess(on_result=outcome.append, on_error=outcome.append)
+    process.start(
+        "napari_ct2mri.app.workflows:synthesize_volume",
+        Volume(ct, OBLIQUE, "CT", "HU"),
+        model=model,
+        device="cpu",
+    )
+    assert process.wait(60)
+    (mr,) = outcome
+    assert isinstance(mr, Volume)
+    assert mr.geometry == OBLIQUE
+    assert mr.modality == "MR"

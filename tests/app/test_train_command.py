@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +103,27 @@ def test_sizes_that_differ(tmp_path: Path, fails: Fails) -> None:
     line = fails("train", pairs, "--output", tmp_path / "m.safetensors", *TINY)
     assert "line 3" in line
     assert [file.name for file in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_leaves_a_whole_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.safetensors"
+    code = "import sys; from napari_ct2mri.app.cli import main; sys.exit(main())"
+    endless = [*TINY[:1], "9999", *TINY[2:]]
+    tokens = ["train", str(pictures), "--output", str(output), *endless]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *tokens],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 2/9999"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("ct2mri: cancelled")
+    assert load_checkpoint(output).header.epochs >= 1
+    assert not list(tmp_path.glob(".*"))

@@ -97,9 +97,9 @@ class Terminal:
         """A line every few seconds, and the last of what such a line was written of."""
         now = time.monotonic()
         what, when = self._said
-        is_last = event.done == event.total and event.what == what
-        if now - when >= PLAIN_STEP_S or is_last:
-            self._said = (event.what, now)
+        is_last = event.done == event.total
+        if now - when >= PLAIN_STEP_S or (is_last and event.what == what):
+            self._said = ("" if is_last else event.what, now)
             self.say(f"{event.what}: {event.done} of {event.total}")
 
 

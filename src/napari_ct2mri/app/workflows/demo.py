@@ -22,14 +22,14 @@ __all__ = ["Demo", "demo", "phantom"]
 
 SUBJECTS = 7  # five to train on, one that selects, one held out
 SHAPE = (20, 160, 160)
-SPACING = (6.5, 1.5, 1.5)  # (z, y, x) mm
+EXTENT_MM = (130.0, 240.0, 240.0)  # (z, y, x)
 TRAINING_S = 170.0
 """A slow machine stops training here, with what it has learnt; the rest takes about a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What the demo leaves behind: the held-out patient's images, the model, the report."""
+    """What the demo leaves behind: images of the held-out patient, model and report."""
 
     ct: Path
     real: Path
@@ -52,26 +52,40 @@ def phantom(
     return (yield from phantom_job(directory, subjects, seed=seed, contrasts=contrasts))
 
 
-def demo(directory: Path) -> Job[Demo]:
+def demo(
+    directory: Path,
+    *,
+    subjects: int = SUBJECTS,
+    shape: tuple[int, int, int] = SHAPE,
+    config: TrainConfig | None = None,
+) -> Job[Demo]:
     """Simulate patients, train on them, synthesize a held-out one and measure it.
 
     Everything goes to ``directory``, which a next run overwrites.
 
+    Parameters
+    ----------
+    subjects : int, >= 2
+    shape : (z, y, x)
+        Of the simulated volumes, which always reach from the skull base to the vertex.
+    config : TrainConfig, optional
+        By default :func:`demo_config`.
+
     Raises
     ------
     ConfigError
-        If ``directory`` exists and was not made by the demo.
+        If ``directory`` holds other things than a demo's.
     """
     from napari_ct2mri.imaging.phantom import phantom_job
     from napari_ct2mri.pix2pix.pairs import read_pairs
 
     _check_ours(directory)
-    yield Notice(f"1 of 4: simulating {SUBJECTS} patients, CT and T2, in {directory}")
-    patients = phantom_job(directory / _PATIENTS, SUBJECTS, shape=SHAPE, spacing=SPACING)
-    pairs = yield from patients
-    model = directory / "model.safetensors"
+    yield Notice(f"1 of 4: simulating {subjects} patients, CT and T2, in {directory}")
+    z, y, x = (round(side / n, 4) for side, n in zip(EXTENT_MM, shape, strict=True))
+    pairs = yield from phantom_job(directory / _PATIENTS, subjects, shape=shape, spacing=(z, y, x))
+    model = directory / "demo.safetensors"
     yield Notice("2 of 4: training a small Pix2Pix for about two minutes")
-    yield from _train_for(TRAINING_S, pairs, model)
+    yield from _train_for(TRAINING_S, pairs, model, config or demo_config())
     row = read_pairs(pairs).where("test").rows[0]
     synthetic = directory / f"{row.patient}-synthetic-{row.contrast}.nii.gz"
     yield Notice(f"3 of 4: synthesizing {row.contrast} of {row.patient}, whom it has never seen")
@@ -85,7 +99,7 @@ _PATIENTS = "patients"
 
 
 def demo_config() -> TrainConfig:
-    """``default``, made small: a quarter of the filters on pixels of 1.5 mm."""
+    """``default``, made small: half the filters, pixels of 1.5 mm."""
     return preset(
         "default",
         width=16,
@@ -94,16 +108,16 @@ def demo_config() -> TrainConfig:
         pixel_mm=1.5,
         head_px=114.0,
         batch=2,
-        epochs=24,
-        decay_epochs=18,
+        epochs=70,
+        decay_epochs=56,
         ema=0.99,
     )
 
 
-def _train_for(seconds: float, pairs: Path, model: Path) -> Job[None]:
+def _train_for(seconds: float, pairs: Path, model: Path, config: TrainConfig) -> Job[None]:
     """Train; after ``seconds`` the epoch at hand is the last."""
     start = time.monotonic()
-    with closing(train(pairs, model, demo_config())) as job:
+    with closing(train(pairs, model, config)) as job:
         for event in job:
             yield event
             if isinstance(event, EpochDone) and time.monotonic() - start > seconds:

@@ -1,0 +1,253 @@
+"""``evaluate``: right labels, right figures, from models and from folders."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import pytest
+from small_heads import picture_pairs, volume_pairs
+
+from napari_ct2mri.app.cli import main
+from napari_ct2mri.imaging.io import read_volume, write_volume
+from napari_ct2mri.imaging.volume import Volume
+
+Fails = Callable[..., str]
+Show = dict[tuple[str, str], dict[str, Any]]
+CPU = ("--device", "cpu")
+TRIVIAL = {"black", "mean MR", "nearest CT"}
+
+
+def patients(report: Path) -> Show:
+    """(predictor, patient) to its row of the report."""
+    rows = json.loads((report / "report.json").read_text())["patients"]
+    return {(row["predictor"], row["patient"]): row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def everything(model: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the tiny model on all splits."""
+    output = tmp_path_factory.mktemp("evaluation") / "new" / "report"
+    tokens = ["evaluate", str(pictures), "--output", str(output), "--model", str(model), *CPU]
+    assert main([*tokens, "--split", "all"]) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def predictions(model: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("predictions")
+    assert main(["synthesize", str(pictures), str(output), "--model", str(model), *CPU]) == 0
+    return output
+
+
+def test_it_knows_whom_the_model_has_seen(everything: Path) -> None:
+    labels = {patient: row["label"] for (_, patient), row in patients(everything).items()}
+    assert labels == {
+        "ada": "train-fit",
+        "bea": "train-fit",
+        "cid": "selection",
+        "dot": "held-out",
+    }
+
+
+def test_trivial_predictors_stand_beside_the_model(everything: Path) -> None:
+    assert {name for name, _ in patients(everything)} == {"tiny", *TRIVIAL}
+
+
+def test_pictures_are_measured_at_one_size_and_range(everything: Path) -> None:
+    row = patients(everything)["tiny", "dot"]
+    assert row["data_range"] == 255
+    assert row["slices"] == 4
+
+
+def test_nearest_ct_never_takes_the_patient_itself(everything: Path) -> None:
+    assert patients(everything)["nearest CT", "ada"]["mean"]["head_psnr"] < 30
+
+
+def test_the_report_has_tables_and_figures(everything: Path) -> None:
+    names = {file.name for file in everything.iterdir()}
+    assert {"report.json", "slices.csv", "patients.csv", "plots.png"} <= names
+    assert "figure-T2-dot-tiny.png" in names
+    with (everything / "slices.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4 * 4 * 4  # predictors, patients, slices
+
+
+def test_the_table_is_on_stdout(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = ["evaluate", str(pictures), "--output", str(tmp_path), "--model", str(model), *CPU]
+    assert main(tokens) == 0
+    out = capsys.readouterr().out
+    assert "T2, held-out: 1 patient, 4 slices, data range 255; no slice of this patient" in out
+    assert "nearest CT" in out
+    assert "SSIM, head" in out
+
+
+def test_predictions_are_measured_as_the_model_is(
+    everything: Path, predictions: Path, pictures: Path, tmp_path: Path
+) -> None:
+    tokens = ["evaluate", str(pictures), "--output", str(tmp_path), "--split", "all"]
+    assert main([*tokens, "--predictions", str(predictions)]) == 0
+    direct, read = patients(everything), patients(tmp_path)
+    assert direct.keys() == read.keys()
+    for key, row in direct.items():
+        assert read[key]["label"] == row["label"]
+        for name in ("head_psnr", "head_ssim", "psnr"):  # they were rounded to 8 bits
+            assert read[key]["mean"][name] == pytest.approx(row["mean"][name], abs=0.05)
+
+
+def label_of_test(folder: Path, pairs: Path, output: Path) -> str:
+    """The label of the only test patient."""
+    tokens = ["evaluate", str(pairs), "--output", str(output), "--predictions", str(folder)]
+    assert main(tokens) == 0
+    (label,) = {row["label"] for row in patients(output).values()}
+    return str(label)
+
+
+def without_manifest(folder: Path, pairs: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def by_another_model(folder: Path, pairs: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["runs"][0]["digest"] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def with_one_picture_exchanged(folder: Path, pairs: Path) -> None:
+    real = pairs.parent / "dot" / "MR" / "02.png"
+    (folder / "T2" / "dot" / "02.png").write_bytes(real.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_manifest, "no manifest.json"),
+        (by_another_model, "trained again"),
+        (with_one_picture_exchanged, ""),
+    ],
+)
+def test_what_nobody_vouches_for_is_unknown(
+    predictions: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Path, Path], None],
+    said: str,
+) -> None:
+    folder = copytree(predictions, tmp_path / "copy")
+    change(folder, pictures)
+    assert label_of_test(folder, pictures, tmp_path / "report") == "unknown"
+    assert said in capsys.readouterr().err
+
+
+def test_a_renamed_patient_is_still_recognised(model: Path, pictures: Path, tmp_path: Path) -> None:
+    """Mirrored, resized and as JPEG, under another name and split."""
+    import SimpleITK
+
+    from napari_ct2mri.pix2pix.frames import resize
+
+    folder = tmp_path / "data"
+    pairs = picture_pairs(folder, {"eve": "test"})  # seed 0, as ada
+    for name in ("CT", "MR"):
+        for file in sorted((folder / "eve" / name).iterdir()):
+            data = read_volume(file).data[:, :, ::-1].astype(np.float32)
+            image = np.clip(resize(data, (150, 150)), 0, 255).astype(np.uint8)[0]
+            SimpleITK.WriteImage(
+                SimpleITK.GetImageFromArray(image), str(file.with_suffix(".jpg")), False, 90
+            )
+            file.unlink()
+    pairs.write_text(pairs.read_text().replace(".png", ".jpg"))
+    tokens = ["evaluate", str(pairs), "--output", str(tmp_path / "report"), *CPU]
+    assert main([*tokens, "--model", str(model)]) == 0
+    assert {row["label"] for row in patients(tmp_path / "report").values()} == {"train-fit"}
+
+
+def test_a_perfect_prediction_scores_perfectly(pictures: Path, tmp_path: Path) -> None:
+    folder = copytree(pictures.parent / "dot" / "MR", tmp_path / "made" / "T2" / "dot")
+    stack = read_volume(folder)
+    from napari_ct2mri.imaging.intensity import mr_range, mr_to_unit, unit_to_output
+
+    mapped = unit_to_output(mr_to_unit(stack.data, mr_range(stack)), is_picture=True)
+    names = [file.name for file in sorted(folder.iterdir())]
+    write_volume(Volume(mapped, unit="grey"), folder, names=names)
+    assert label_of_test(tmp_path / "made", pictures, tmp_path / "report") == "unknown"
+    mean = patients(tmp_path / "report")["made", "dot"]["mean"]
+    assert mean["head_psnr"] > 55  # rounded to 8 bits
+    assert mean["head_ssim"] > 0.999
+    assert mean["head_gradient_correlation"] > 0.999
+
+
+def test_volumes_are_measured_on_their_own_grid(model: Path, volumes: Path, tmp_path: Path) -> None:
+    made, by_files, direct = (tmp_path / name for name in ("made", "by_files", "direct"))
+    tokens = ["--model", str(model), *CPU]
+    assert main(["synthesize", str(volumes), str(made), *tokens]) == 0
+    assert main(["evaluate", str(volumes), "--output", str(direct), *tokens]) == 0
+    row = patients(direct)["tiny", "dot"]
+    assert (row["data_range"], row["slices"]) == (1000, 4)
+    label_of_test(made, volumes, by_files)
+    again = patients(by_files)["tiny", "dot"]
+    assert again["mean"]["head_mae"] == pytest.approx(row["mean"]["head_mae"], rel=1e-5)
+
+
+def test_published_differs_and_says_so(model: Path, pictures: Path, tmp_path: Path) -> None:
+    tokens = ["evaluate", str(pictures), "--output", str(tmp_path), "--model", str(model), *CPU]
+    assert main([*tokens, "--published"]) == 0
+    assert ("tiny as published", "dot") in patients(tmp_path)
+
+
+def test_an_empty_slice_is_left_out_and_counted(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = picture_pairs(tmp_path / "data", {"dot": "test"})
+    file = tmp_path / "data" / "dot" / "MR" / "03.png"
+    write_volume(Volume(np.zeros((1, 64, 64), np.uint8), unit="grey"), file)
+    tokens = ["evaluate", str(pairs), "--output", str(tmp_path / "report"), *CPU]
+    assert main([*tokens, "--model", str(model)]) == 0
+    assert "1 slices left out" in capsys.readouterr().err
+    assert patients(tmp_path / "report")["tiny", "dot"]["slices"] == 3
+
+
+def test_without_train_rows_only_black_is_left(model: Path, tmp_path: Path) -> None:
+    pairs = volume_pairs(tmp_path / "data", {"dot": "test"})
+    tokens = ["evaluate", str(pairs), "--output", str(tmp_path / "report"), *CPU]
+    assert main([*tokens, "--model", str(model)]) == 0
+    assert {name for name, _ in patients(tmp_path / "report")} == {"tiny", "black"}
+
+
+def test_no_rows_of_a_split(model: Path, tmp_path: Path, fails: Fails) -> None:
+    pairs = picture_pairs(tmp_path / "data", {"ada": "train"})
+    line = fails("evaluate", pairs, "--output", tmp_path / "report", "--model", model)
+    assert "train T2" in line
+    assert "--split" in line
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_missing_prediction_names_file_and_line(
+    predictions: Path, pictures: Path, tmp_path: Path, fails: Fails
+) -> None:
+    folder = copytree(predictions, tmp_path / "copy")
+    (folder / "T2" / "dot" / "03.png").unlink()
+    tokens = ("evaluate", pictures, "--output", tmp_path / "report", "--predictions", folder)
+    line = fails(*tokens)
+    assert "03.png" in line
+    assert "line 16" in line
+    assert not (tmp_path / "report").exists()
+
+
+def test_model_and_predictions_exclude_each_other(
+    model: Path, pictures: Path, tmp_path: Path, fails: Fails
+) -> None:
+    tokens = ("evaluate", pictures, "--output", tmp_path / "report", "--model", model)
+    assert "--predictions" in fails(*tokens, "--predictions", tmp_path)
+
+
+def test_a_folder_that_is_not_there(pictures: Path, tmp_path: Path, fails: Fails) -> None:
+    nowhere = tmp_path / "nowhere"
+    tokens = ("evaluate", pictures, "--output", tmp_path / "report", "--predictions", nowhere)
+    assert "nowhere" in fails(*tokens)
