@@ -32,6 +32,7 @@ class _Themed(pg.PlotWidget):
         self.setFixedHeight(_PLOT_PX)
         self.setLabel("left", label)
         self.setLabel("bottom", "epoch")
+        self.getAxis("left").enableAutoSIPrefix(False)
         self.setMenuEnabled(False)
         self.hideButtons()
         self.legend = self.addLegend(offset=(-4, 4), labelTextSize="8pt")

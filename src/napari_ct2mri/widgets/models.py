@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
@@ -86,7 +87,7 @@ class ModelChooser(QWidget):
 
     def _add(self, choices: tuple[ModelChoice, ...]) -> None:
         for choice in choices:
-            self.combo.addItem(choice.key, choice)
+            self.combo.addItem(Path(choice.key).name, choice)
         if len(choices) == 1 and choices[0].key.endswith(".safetensors"):
             self.combo.setCurrentIndex(self.combo.count() - 1)
         self.changed.emit()

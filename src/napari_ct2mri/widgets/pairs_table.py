@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LayerPair", "PairTable"]
 
 _COLUMNS = ("CT", "MR", "patient", "contrast", "split")
-_HEIGHT_PX = 150
+_HEIGHT_PX = 120
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +99,11 @@ class PairTable(QTableWidget):
 
         Raises
         ------
-        VolumeError
-            If a layer is no grey image.
+        PairError, VolumeError
+            If there is no row, or a layer is no grey image.
         """
+        if not self.pairs:
+            raise PairError("the table of pairs is empty; choose a CT and an MR and add them")
         return [_entry(pair) for pair in self.pairs]
 
 

@@ -196,7 +196,7 @@ class Panel(QWidget):
     def _lay_out(self) -> None:
         content = QWidget()
         content.setLayout(self.body)
-        scroll = QScrollArea()
+        scroll = self.scroll = QScrollArea()
         scroll.setWidget(content)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)

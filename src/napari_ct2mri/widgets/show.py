@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "open_files"]
 
 _SIZE_PX = (1440, 860)
+_NOTIFICATION = "NapariQtNotification"  # of which there may be one over the images
 _SETTLE_MS = 1500
 """Until a window without a window manager has drawn itself."""
 
@@ -60,7 +61,9 @@ def _arrange(viewer: napari.viewer.Viewer, count: int) -> None:
     """One row, the first layer to the left; napari 0.9 moved these settings to ``canvas``."""
     canvas = getattr(viewer, "canvas", None)
     grid, text = (
-        (viewer.grid, viewer.text_overlay) if canvas is None else (canvas.grid, canvas.overlays.text)
+        (viewer.grid, viewer.text_overlay)
+        if canvas is None
+        else (canvas.grid, canvas.overlays.text)
     )
     grid.stride = 1
     grid.shape = (1, max(1, count))
@@ -71,7 +74,9 @@ def _arrange(viewer: napari.viewer.Viewer, count: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show the files; 0, or 1 after an error in one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m napari_ct2mri.widgets.show", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m napari_ct2mri.widgets.show", description=__doc__
+    )
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--panel", choices=("Load", "Train", "Synthesize", "Compare"))
     parser.add_argument("--screenshot", type=Path, metavar="PNG")
@@ -87,11 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show(files: Sequence[Path], panel: str | None, picture: Path | None) -> None:
     import napari
     from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QApplication
 
     viewer = open_files(files, panel)
     problem: list[OSError] = []
 
     def take() -> None:
+        for widget in QApplication.allWidgets():
+            if type(widget).__name__ == _NOTIFICATION:
+                widget.close()
         try:
             viewer.window.screenshot(str(picture), flash=False, canvas_only=False)
         except OSError as error:

@@ -12,16 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ct2mri.config import Preset
-from napari_ct2mri.errors import PairError
+from napari_ct2mri.errors import CheckpointError, EvaluationError
 from napari_ct2mri.imaging.volume import Modality, Volume
-from napari_ct2mri.jobs import Job, Progress
+from napari_ct2mri.jobs import Job, Notice, Progress
 
 if TYPE_CHECKING:
+    from napari_ct2mri.app.workflows.reference import Reference
+    from napari_ct2mri.evaluation import Label, PatientImages
     from napari_ct2mri.imaging.io import Series
     from napari_ct2mri.pix2pix.pairs import PairRow, Split
-    from napari_ct2mri.pix2pix.training import TrainResult
 
-__all__ = ["ModelChoice", "PairEntry", "find_models", "read", "save_pairs", "scan", "train"]
+__all__ = [
+    "Compared",
+    "ModelChoice",
+    "PairEntry",
+    "Trained",
+    "compare",
+    "find_models",
+    "read",
+    "save_pairs",
+    "scan",
+    "train",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,34 @@ class ModelChoice:
     key: str
     contrasts: tuple[str, ...]
     summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Where a model is, which of how many epochs it is of, and why it stopped early, if it did.
+
+    A value of its own, as unpickling that of ``pix2pix.training`` would import torch.
+    """
+
+    path: Path
+    epoch: int
+    epochs: int
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Figures of one head as strings, and what they are worth.
+
+    ``figures`` holds a title and one string a predictor: the model, and black, which has
+    learnt nothing.
+    """
+
+    predictors: tuple[str, ...]
+    figures: tuple[tuple[str, tuple[str, ...]], ...]
+    label: Label
+    meaning: str
+    slices: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,12 +126,10 @@ def save_pairs(path: Path, entries: Sequence[PairEntry]) -> Job[Path]:
     Raises
     ------
     PairError
-        If there is nothing to write, or a patient stands in two splits.
+        If the list is not one to train on.
     """
     from napari_ct2mri.pix2pix.pairs import read_pairs, write_pairs
 
-    if not entries:
-        raise PairError("the table of pairs is empty; choose a CT and an MR layer and add them")
     rows = []
     for number, entry in enumerate(entries, start=1):
         rows.append(_row(path, number, entry))
@@ -109,7 +147,7 @@ def train(
     *,
     contrast: str | None = None,
     init: str | None = None,
-) -> Job[TrainResult]:
+) -> Job[Trained]:
     """Train on a pair list, or on entries that are first written to ``<output's stem>-pairs``."""
     from napari_ct2mri.app import workflows
     from napari_ct2mri.app.flags import config_from_flags
@@ -119,7 +157,94 @@ def train(
         folder = output.with_name(f"{output.stem}-pairs")
         folder.mkdir(parents=True, exist_ok=True)
         pairs = yield from save_pairs(folder / "pairs.csv", pairs)
-    return (yield from workflows.train(pairs, output, config, contrast=contrast, init=init))
+    result = yield from workflows.train(pairs, output, config, contrast=contrast, init=init)
+    return Trained(result.path, result.epoch, result.epochs, result.stopped)
+
+
+def compare(
+    ct: Volume, real: Volume, fake: Volume, *, contrast: str = "", model: str = ""
+) -> Job[Compared]:
+    """Measure a synthetic MR against the real one, by the rules of ``ct2mri evaluate``.
+
+    Parameters
+    ----------
+    ct, real, fake : Volume
+        On one grid, closest axes; ``fake`` in output units.
+    model : str
+        What made ``fake``: a released model's name or a checkpoint; empty if nobody knows.
+
+    Raises
+    ------
+    EvaluationError
+        If no slice shows a head in the CT and in the real MR.
+    """
+    import numpy as np
+
+    from napari_ct2mri.app.workflows.reference import find_reference
+    from napari_ct2mri.evaluation import MEANING, TITLES, Report, score_patient
+    from napari_ct2mri.pix2pix.pairs import PairRow
+    from napari_ct2mri.pix2pix.slices import PatientPair
+
+    yield Progress(0, 1, "patients measured")
+    row = PairRow(Path(), Path(), "layers", contrast or "MR", "test")
+    reference = find_reference(PatientPair((row,), ct, real))
+    if reference is None:
+        raise EvaluationError("no slice shows a head both in the CT and in the real MR")
+    label, doubt = _label(reference, model)
+    notes = list(doubt)
+    if left_out := len(ct.data) - len(reference.slices):
+        notes.append(f"{left_out} slices left out: the CT or the MR shows no head there")
+    for text in notes:
+        yield Notice(text)
+    images = _measurable(reference, fake, label, Path(model).stem if model else "synthetic")
+    black = images.by("black", np.zeros_like(images.real))
+    table = Report((*score_patient(images), *score_patient(black))).table("patients")
+    columns = zip(*(row[-len(TITLES) :] for row in table.rows), strict=True)
+    figures = tuple(zip(TITLES.values(), columns, strict=True))
+    predictors = (images.predictor, black.predictor)
+    return Compared(predictors, figures, label, MEANING[label], len(reference.slices))
+
+
+def _label(reference: Reference, model: str) -> tuple[Label, tuple[str, ...]]:
+    """What the model has seen of this head; and why that is unknown, where it is."""
+    from napari_ct2mri.evaluation import label_of
+    from napari_ct2mri.pix2pix.checkpoint import Checkpoint, read_header
+    from napari_ct2mri.pix2pix.zoo import find_model
+
+    if not model:
+        return "unknown", ("the synthetic layer does not say which model made it",)
+    try:
+        known = Checkpoint(read_header(find_model(model)), {})
+    except CheckpointError as error:
+        return "unknown", (f"the model cannot be asked whom it has seen: {error}",)
+    ct = reference.pair.ct
+    slices = ct.data[reference.slices]
+    return label_of(slices, ct.unit, known.trained_on, known.selected_on), ()
+
+
+def _measurable(reference: Reference, fake: Volume, label: Label, predictor: str) -> PatientImages:
+    """Output units, and for pictures the size at which they are measured."""
+    from napari_ct2mri.evaluation import PatientImages, at_measuring_size
+    from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX, unit_to_output
+
+    is_picture = reference.pair.ct.is_picture
+    stacks = (
+        unit_to_output(reference.real(), is_picture=is_picture),
+        fake.data[reference.slices],
+        reference.head,
+    )
+    real, made, head = (at_measuring_size(stack) for stack in stacks) if is_picture else stacks
+    return PatientImages(
+        patient=reference.pair.patient,
+        contrast=reference.pair.contrast,
+        label=label,
+        slice_names=tuple(str(i) for i in reference.slices),
+        real=real,
+        fake=made,
+        head=head,
+        data_range=GREY_MAX if is_picture else OUTPUT_MAX,
+        predictor=predictor,
+    )
 
 
 def _row(path: Path, number: int, entry: PairEntry) -> PairRow:

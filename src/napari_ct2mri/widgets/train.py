@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QLineEdit, QPushButton
 
 from napari_ct2mri.config import PRESETS, Preset
@@ -22,10 +23,11 @@ from napari_ct2mri.widgets.panel import Panel
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_ct2mri.pix2pix.training import TrainResult
+    from napari_ct2mri.widgets.tasks import Trained
 
 __all__ = ["TrainPanel"]
 
+_LAID_OUT_MS = 100
 _CSV = "Pair lists (*.csv)"
 _CONTRASTS = ("T2", "T1", "PD", "FLAIR")
 
@@ -69,7 +71,10 @@ class TrainPanel(Panel):
     def on_event(self, event: Event) -> None:
         """Draw what an epoch came to."""
         if isinstance(event, EpochDone):
+            is_first = self.curves.isHidden()
             self.curves.add(event)
+            if is_first:  # once laid out; later the person scrolls as they like
+                QTimer.singleShot(_LAID_OUT_MS, self._look_at_curves)
         elif isinstance(event, Preview):
             self.preview.show_event(event)
 
@@ -106,7 +111,7 @@ class TrainPanel(Panel):
         self.open_pairs(path)
         self.say(f"saved as {path}")
 
-    def _finish(self, result: TrainResult) -> None:
+    def _finish(self, result: Trained) -> None:
         stopped = f" ({result.stopped})" if result.stopped else ""
         self.say(
             f"{result.path}: epoch {result.epoch} of {result.epochs} is kept{stopped}. "
@@ -190,6 +195,10 @@ class TrainPanel(Panel):
         for contrast in dict.fromkeys(pair.contrast for pair in self.table.pairs):
             self.target.addItem(contrast, contrast)
         self.target.setCurrentIndex(max(0, self.target.findText(before)))
+
+    def _look_at_curves(self) -> None:
+        bar = self.scroll.verticalScrollBar()
+        bar.setValue(bar.maximum())
 
     def _width_or_init(self) -> None:
         self.width_.setEnabled(self.init.choice() is None)

@@ -1,0 +1,411 @@
+"""Panels in a real viewer: clicks, results, wrong input, cancel, closing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from heads import OBLIQUE, head_pair
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt, QTimer
+
+from conftest import PATIENCE_MS, OpenPanel
+from napari_ct2mri.app.workflows import synthesize_volume
+from napari_ct2mri.errors import JobError
+from napari_ct2mri.imaging.io import read_volume, write_volume
+from napari_ct2mri.imaging.volume import Geometry
+from napari_ct2mri.jobs import run_job
+from napari_ct2mri.pix2pix.pairs import read_pairs
+from napari_ct2mri.widgets import tasks
+from napari_ct2mri.widgets.job import QtJob
+from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
+
+Settle = Callable[[Any], None]
+
+
+def click(qtbot: QtBot, button: Any) -> None:
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    status = Path(f"/proc/{pid}/stat")
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+# ---------------------------------------------------------------- Load
+
+
+def test_load_lists_what_a_folder_holds_and_opens_the_chosen_one(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    ct, mr = head_pair()
+    write_volume(ct, tmp_path / "a.nrrd")
+    write_volume(mr, tmp_path / "b.mha")
+    load = panel("Load")
+    load.path.setText(str(tmp_path))
+    click(qtbot, load.go)
+    settle(load)
+    assert [load.list.item(i).text()[:7] for i in range(load.list.count())] == [
+        "1. CT '",
+        "2. MR '",
+    ]
+    assert not viewer.layers
+    load.list.setCurrentRow(1)
+    click(qtbot, load.go)
+    settle(load)
+    (layer,) = viewer.layers
+    assert layer_to_volume(layer).geometry.is_close(OBLIQUE, 1e-9)
+    np.testing.assert_array_equal(layer_to_volume(layer).data, mr.data)
+    assert load.status.text().endswith("4x64x64 MR")
+
+
+def test_load_says_what_is_wrong_and_goes_on(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
+) -> None:
+    load = panel("Load")
+    click(qtbot, load.go)
+    assert told[-1].startswith("no file or folder chosen")
+    (tmp_path / "broken.nrrd").write_bytes(b"NRRD0004\nnot quite")
+    load.path.setText(str(tmp_path / "broken.nrrd"))
+    click(qtbot, load.go)
+    settle(load)
+    assert "broken.nrrd" in told[-1]
+    assert load.status.text() == told[-1]
+    write_volume(head_pair()[0], tmp_path / "sound.nrrd")
+    load.path.setText(str(tmp_path / "sound.nrrd"))
+    click(qtbot, load.go)
+    settle(load)
+    click(qtbot, load.go)
+    settle(load)
+    assert [layer.name for layer in viewer.layers] == ["sound"]
+
+
+def test_load_shows_the_notes_of_a_tilted_series(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, real_data: Path
+) -> None:
+    load = panel("Load")
+    load.path.setText(str(real_data / "head_ct_dicom_tilted"))
+    click(qtbot, load.go)
+    settle(load)
+    click(qtbot, load.go)
+    settle(load)
+    assert len(viewer.layers) == 1
+    assert "tilt" in load.notes.toPlainText()
+
+
+# ---------------------------------------------------------------- layers to choose
+
+
+def test_choosers_follow_the_layers(heads: Viewer, panel: OpenPanel) -> None:
+    compare = panel("Compare")
+    assert compare.ct.layer() is heads.layers["head CT"]
+    assert compare.real.layer() is heads.layers["head T2"]
+    assert compare.fake.layer() is None
+    heads.layers["head CT"].name = "renamed"
+    assert compare.ct.currentText() == "renamed"
+    other = heads.add_image(np.zeros((3, 4, 5)), name="other")
+    compare.ct.select(other)
+    heads.add_image(np.zeros((3, 4, 5)), name="later")
+    assert compare.ct.layer() is other
+    heads.layers.remove(other)
+    assert compare.ct.currentText() == "renamed"
+
+
+# ---------------------------------------------------------------- Train
+
+
+def test_train_from_layers(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    train = panel("Train")
+    click(qtbot, train.add)
+    ct, mr = head_pair(seed=5)
+    train.ct.select(add_volume(heads, ct, "bea CT"))
+    train.mr.select(add_volume(heads, mr, "bea T2"))
+    train.patient.setText("bea")
+    train.split.setCurrentText("val")
+    click(qtbot, train.add)
+    train.epochs.setValue(2)
+    train.width_.setValue(4)
+    train.output.line.setText(str(tmp_path / "mine.safetensors"))
+
+    gaps: list[float] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: gaps.append(1))
+    timer.start(20)
+    click(qtbot, train.go)
+    assert not train.go.isEnabled()
+    settle(train)
+    timer.stop()
+
+    assert (tmp_path / "mine.safetensors").is_file()
+    assert "epoch" in train.status.text()
+    assert train.go.isEnabled()
+    assert not train.stop.isEnabled()
+    epochs, losses = train.curves.losses.lines["l1"].getData()
+    assert list(epochs) == [1, 2]
+    assert (losses > 0).all()
+    assert list(train.curves.validation.lines) == ["selection"]
+    assert train.preview.image.image.shape[1] == 3 * train.preview.image.image.shape[0]
+    assert len(gaps) > 20  # the viewer kept turning
+
+    rows = read_pairs(tmp_path / "mine-pairs" / "pairs.csv").rows
+    assert [(r.patient, r.split) for r in rows] == [("patient-1", "train"), ("bea", "val")]
+    written = read_volume(rows[1].ct)
+    assert written.geometry.is_close(OBLIQUE, 1e-9)
+    np.testing.assert_array_equal(written.data, ct.data)
+
+
+def test_cancel_leaves_a_valid_model(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
+) -> None:
+    train = panel("Train")
+    click(qtbot, train.add)
+    train.epochs.setValue(1000)
+    train.width_.setValue(4)
+    train.output.line.setText(str(tmp_path / "cut.safetensors"))
+    click(qtbot, train.go)
+    qtbot.waitUntil(lambda: bool(train.curves.losses.lines), timeout=PATIENCE_MS)
+    click(qtbot, train.stop)
+    settle(train)
+    assert train.status.text().startswith("cancelled")
+    assert not told
+    assert train.go.isEnabled()
+    (choice,) = run_job(tasks.find_models(str(tmp_path / "cut.safetensors")), lambda event: None)
+    assert choice.contrasts == ("T2",)
+
+
+def test_layers_read_from_files_are_trained_on_from_there(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    ct, mr = head_pair()
+    for volume, name in ((ct, "ct.nrrd"), (mr, "mr.nrrd")):
+        write_volume(volume, tmp_path / name)
+        viewer.open(tmp_path / name, plugin="napari-ct2mri")
+    train = panel("Train")
+    click(qtbot, train.add)
+    train.save_pairs(tmp_path / "list.csv")
+    settle(train)
+    (row,) = read_pairs(tmp_path / "list.csv").rows
+    assert (row.ct.resolve(), row.mr.resolve()) == (tmp_path / "ct.nrrd", tmp_path / "mr.nrrd")
+    assert train.table.pairs[0].ct.resolve() == tmp_path / "ct.nrrd"
+    click(qtbot, train.add)
+    train.table.selectRow(0)
+    train.table.remove_selected()
+    assert len(train.table.pairs) == train.table.rowCount() == 1
+
+
+def test_wrong_pairs_are_refused_in_words(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, told: list[str], tmp_path: Path
+) -> None:
+    train = panel("Train")
+    click(qtbot, train.go)
+    assert told.pop().startswith("the table of pairs is empty")
+    train.mr.select(heads.layers["head CT"])
+    click(qtbot, train.add)
+    assert "are one layer" in told.pop()
+
+    thin = Geometry((2.0, 1.5, 1.25), OBLIQUE.origin, OBLIQUE.direction)
+    train.mr.select(add_volume(heads, head_pair(geometry=thin)[1], "thin T2"))
+    click(qtbot, train.add)
+    assert "differ in spacing in mm: (4, 1.5, 1.25) vs (2, 1.5, 1.25)" in told.pop()
+
+    train.mr.select(heads.layers["head T2"])
+    click(qtbot, train.add)
+    train.split.setCurrentText("test")
+    click(qtbot, train.add)
+    assert "'patient-1' stands in train and cannot stand in test too" in told.pop()
+    assert len(train.table.pairs) == 1
+
+    train.output.line.setText(str(tmp_path / "model.pt"))
+    click(qtbot, train.go)
+    assert "ends in .safetensors" in told.pop()
+
+    train.open_pairs(tmp_path / "none.csv")
+    assert "no such pair list" in told.pop()
+    assert len(train.table.pairs) == 1
+
+
+@pytest.mark.parametrize("how", ["panel", "viewer"])
+def test_closing_ends_the_child(
+    how: str, heads: Viewer, panel: OpenPanel, qtbot: QtBot, tmp_path: Path
+) -> None:
+    train = panel("Train")
+    click(qtbot, train.add)
+    train.epochs.setValue(1000)
+    train.output.line.setText(str(tmp_path / "cut.safetensors"))
+    click(qtbot, train.go)
+    pid = train.job._process._child.pid
+    assert is_alive(pid)
+    if how == "panel":
+        heads.window.remove_dock_widget(train.parent())
+    else:
+        heads.close()
+    qtbot.waitUntil(lambda: not is_alive(pid), timeout=PATIENCE_MS)
+    assert not train.job.is_running
+
+
+def test_curves_follow_the_theme(viewer: Viewer, panel: OpenPanel) -> None:
+    train = panel("Train")
+    seen = set()
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        seen.add(train.curves.losses.backgroundBrush().color().name())
+    assert len(seen) == 2
+
+
+# ---------------------------------------------------------------- Synthesize
+
+
+def choose(synthesize: Any, model: Path) -> None:
+    """As if the person had chosen the file; reading its header is tested once, below."""
+    synthesize.model._add((tasks.ModelChoice(str(model), ("T2",)),))
+
+
+def test_a_synthesized_layer_is_what_the_model_makes_and_is_measured(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, model: Path
+) -> None:
+    synthesize = panel("Synthesize")
+    choose(synthesize, model)
+    assert synthesize.contrast.currentText() == "T2"
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    layer, ct = heads.layers["head CT · synthetic T2"], heads.layers["head CT"]
+    np.testing.assert_array_equal(layer.extent.world, ct.extent.world)
+    assert layer.units == ct.units
+    made = layer_to_volume(layer)
+    job = synthesize_volume(head_pair()[0], model=model, contrast="T2")
+    expected = run_job(job, lambda event: None)
+    assert made.geometry == expected.geometry == OBLIQUE
+    np.testing.assert_allclose(made.data, expected.data, atol=0.01)
+    assert "research only" in synthesize.status.text()
+
+    compare = panel("Compare")
+    assert compare.fake.layer() is layer
+    click(qtbot, compare.go)
+    settle(compare)
+    assert "train-fit" in compare.verdict.text()
+    table = compare.table
+    columns = [table.horizontalHeaderItem(i).text() for i in range(table.columnCount())]
+    assert columns == ["tiny", "black"]
+    assert "SSIM, head" in figure_titles(compare)
+    assert all(table.item(i, 0).text()[0].isdigit() for i in range(table.rowCount()))
+
+
+def test_cancelled_synthesis_leaves_no_half_made_layer(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, model: Path
+) -> None:
+    ct, _ = head_pair()
+    long = replace(ct, data=np.tile(ct.data, (300, 1, 1)))
+    synthesize = panel("Synthesize")
+    synthesize.ct.select(add_volume(heads, long, "long CT"))
+    choose(synthesize, model)
+    before = len(heads.layers)
+    click(qtbot, synthesize.go)
+    qtbot.waitUntil(lambda: len(heads.layers) > before, timeout=PATIENCE_MS)
+    click(qtbot, synthesize.stop)
+    settle(synthesize)
+    assert len(heads.layers) == before
+    assert synthesize.status.text().startswith("cancelled")
+
+
+def test_synthesis_refuses_in_words(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], model: Path
+) -> None:
+    synthesize = panel("Synthesize")
+    choose(synthesize, model)
+    synthesize.ct.select(heads.layers["head T2"])
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert "MR" in told.pop()
+    assert [layer.name for layer in heads.layers] == ["head T2", "head CT"]
+    heads.layers.clear()
+    click(qtbot, synthesize.go)
+    assert told.pop().startswith("no layer is chosen as CT")
+    heads.add_image(np.zeros((8, 8, 3), np.uint8), rgb=True, name="photo")
+    click(qtbot, synthesize.go)
+    assert "'photo' is in colour" in told.pop()
+
+
+def test_a_model_is_chosen_by_its_file(
+    panel: OpenPanel, qtbot: QtBot, told: list[str], model: Path
+) -> None:
+    chooser = panel("Synthesize").model
+    chooser.add_file(str(model.with_name("none.safetensors")))
+    chooser.add_file(str(model))
+    qtbot.waitUntil(
+        lambda: chooser.choice() is not None and chooser.choice().key == str(model),
+        timeout=PATIENCE_MS,
+    )
+    assert "none.safetensors: no such checkpoint" in told.pop()
+    assert chooser.choice().contrasts == ("T2",)
+
+
+# ---------------------------------------------------------------- Compare
+
+
+def figure_titles(compare: Any) -> list[str]:
+    return [compare.table.verticalHeaderItem(i).text() for i in range(compare.table.rowCount())]
+
+
+def test_compare_of_a_copy_is_perfect_and_unlabelled(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str]
+) -> None:
+    mr = heads.layers["head T2"]
+    real = layer_to_volume(mr)
+    low, high = np.percentile(real.data, (0, 100))
+    compare = panel("Compare")
+    click(qtbot, compare.go)
+    assert told.pop().startswith("no layer is chosen as synthetic MR")
+    scaled = real.with_data(((real.data - low) / (high - low) * 1000).astype(np.float32))
+    compare.fake.select(add_volume(heads, scaled, "copy"))
+    compare.real.select(mr)
+    click(qtbot, compare.go)
+    settle(compare)
+    assert "unknown" in compare.verdict.text()
+    assert "does not say which model made it" in compare.notes.toPlainText()
+    line = figure_titles(compare).index("Gradient corr., head")
+    correlation = compare.table.item(line, 0).text()
+    assert float(correlation.split("\u2009")[0]) > 0.99
+
+
+def test_compare_asks_for_one_grid(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, told: list[str]
+) -> None:
+    moved = Geometry(OBLIQUE.spacing, (0.0, 0.0, 0.0), OBLIQUE.direction)
+    compare = panel("Compare")
+    compare.fake.select(add_volume(heads, head_pair(geometry=moved)[1], "elsewhere"))
+    compare.real.select(heads.layers["head T2"])
+    click(qtbot, compare.go)
+    assert "differ in origin in mm" in told.pop()
+    compare.fake.select(heads.layers["head T2"])
+    click(qtbot, compare.go)
+    assert "are not three layers" in told.pop()
+
+
+# ---------------------------------------------------------------- the job itself
+
+
+def test_one_job_at_a_time(qtbot: QtBot, tmp_path: Path) -> None:
+    job = QtJob()
+    with qtbot.waitSignal(job.failed, timeout=PATIENCE_MS) as caught:
+        job.start(tasks.scan, tmp_path / "nothing")
+        with pytest.raises(JobError, match="still at work"):
+            job.start(tasks.scan, tmp_path)
+    assert "does not exist" in str(caught.args[0])
+    with qtbot.waitSignal(job.finished, timeout=PATIENCE_MS):
+        job.start(tasks.scan, tmp_path / "nothing else")

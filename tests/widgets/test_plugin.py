@@ -1,0 +1,150 @@
+"""What napari sees of the plugin: manifest, reader, writer, sample data, through a viewer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from heads import OBLIQUE, head_pair, picture
+from napari.viewer import Viewer
+from npe2 import PluginManager, PluginManifest
+
+import napari_ct2mri
+from napari_ct2mri.errors import ImageError
+from napari_ct2mri.imaging.io import read_volume, write_volume
+from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.widgets.files import get_reader, layer_name
+
+NAME = "napari-ct2mri"
+MANIFEST = Path(napari_ct2mri.__file__).with_name("napari.yaml")
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+
+MakeViewer = Callable[..., Viewer]
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: MakeViewer) -> Viewer:
+    return make_napari_viewer()
+
+
+def test_the_manifest_is_valid_and_every_command_exists() -> None:
+    manifest = PluginManifest.from_file(MANIFEST)
+    manifest.validate_imports()
+    assert manifest.name == NAME
+    assert [w.display_name for w in manifest.contributions.widgets] == [
+        *("Load", "Train", "Synthesize", "Compare")
+    ]
+
+
+def test_napari_finds_the_installed_plugin() -> None:
+    manager = PluginManager.instance()
+    manager.discover()
+    assert manager.get_manifest(NAME).display_name == "CT to MR"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_volume_opens_and_saves_without_a_change(
+    viewer: Viewer, tmp_path: Path, ending: str
+) -> None:
+    ct, _ = head_pair()
+    write_volume(ct, tmp_path / f"head.v1{ending}")
+    (layer,) = viewer.open(tmp_path / f"head.v1{ending}", plugin=NAME)
+    assert layer.name == "head.v1"
+    assert viewer.layers.save(str(tmp_path / f"again{ending}"), plugin=NAME)
+    again = read_volume(tmp_path / f"again{ending}")
+    np.testing.assert_array_equal(again.data, ct.data)
+    assert again.geometry.is_close(OBLIQUE, 1e-4)
+    assert (again.modality, again.unit) == ("CT", "HU")
+
+
+def test_a_plain_layer_saves_where_it_is_shown(viewer: Viewer, tmp_path: Path) -> None:
+    viewer.add_image(np.ones((3, 4, 5), np.float32), scale=(3, 1, 1), translate=(7, 0, 0))
+    assert viewer.layers.save(str(tmp_path / "plain.nrrd"), plugin=NAME)
+    saved = read_volume(tmp_path / "plain.nrrd")
+    assert saved.geometry.spacing == (3, 1, 1)
+    assert saved.geometry.origin == (0, 0, 7)
+
+
+def test_a_folder_of_files_without_ending_opens(viewer: Viewer, real_data: Path) -> None:
+    (layer,) = viewer.open(real_data / "head_ct_dicom", plugin=NAME)
+    assert layer.data.shape == (34, 512, 512)
+    np.testing.assert_allclose(layer.scale, (5.0, 0.488281, 0.488281), atol=1e-6)
+    assert layer.data.min() < -1000
+
+
+def test_a_dicom_file_without_ending_opens(viewer: Viewer, real_data: Path, tmp_path: Path) -> None:
+    first = min((real_data / "head_ct_dicom").iterdir())
+    shutil.copy(first, tmp_path / "IM000001")
+    (layer,) = viewer.open(tmp_path / "IM000001", plugin=NAME)
+    assert layer.data.shape == (1, 512, 512)
+
+
+def test_an_oblique_mr_keeps_its_grid(viewer: Viewer, real_data: Path, tmp_path: Path) -> None:
+    path = real_data / "volumes" / "head_mr_oriented.mha"
+    viewer.open(path, plugin=NAME)
+    viewer.layers.save(str(tmp_path / "mr.mha"), plugin=NAME)
+    before, after = read_volume(path), read_volume(tmp_path / "mr.mha")
+    np.testing.assert_allclose(after.geometry.affine, before.geometry.affine, atol=1e-12)
+    np.testing.assert_array_equal(after.data, before.data)
+
+
+def test_pictures_stay_with_napari(viewer: Viewer, tmp_path: Path) -> None:
+    ct, _ = head_pair(slices=2)
+    write_volume(Volume(picture(ct), unit="grey"), tmp_path / "pictures")
+    assert get_reader(str(tmp_path / "pictures")) is None
+    first = min((tmp_path / "pictures").iterdir())
+    readers = PluginManager.instance().iter_compatible_readers([str(first)])
+    assert NAME not in {reader.plugin_name for reader in readers}
+
+
+def test_a_text_without_ending_is_left_to_others(tmp_path: Path) -> None:
+    (tmp_path / "README").write_text("no image")
+    assert get_reader(str(tmp_path / "README")) is None
+
+
+def test_several_series_in_a_folder_are_listed(tmp_path: Path) -> None:
+    ct, mr = head_pair()
+    write_volume(ct, tmp_path / "a.nrrd")
+    write_volume(mr, tmp_path / "b.nrrd")
+    read = get_reader(str(tmp_path))
+    assert read is not None
+    with pytest.raises(ImageError, match=r"several series.*a\.nrrd.*b\.nrrd"):
+        read(str(tmp_path))
+
+
+def test_the_sample_is_a_ct_and_an_mr_on_one_grid(viewer: Viewer) -> None:
+    mr, ct = viewer.open_sample(NAME, "head")
+    assert ct.data.shape == mr.data.shape
+    np.testing.assert_array_equal(ct.extent.world, mr.extent.world)
+    assert ct.data.min() <= -900
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("a/b.nii.gz", "b"), ("IM0001", "IM0001"), (".hidden", ".hidden")]
+)
+def test_layers_are_named_after_files(path: str, name: str) -> None:
+    assert layer_name(Path(path)) == name
+
+
+def test_opening_a_panel_imports_no_torch() -> None:
+    """In a fresh interpreter, since another test may have imported it."""
+    code = """
+import sys, time
+import napari
+viewer = napari.Viewer(show=False)
+for name in ("Load", "Train", "Synthesize", "Compare"):
+    start = time.perf_counter()
+    viewer.window.add_plugin_dock_widget("napari-ct2mri", name)
+    seconds = time.perf_counter() - start
+    assert seconds < 1, f"{name} took {seconds:.2f} s to open"
+heavy = {"torch", "SimpleITK", "pydicom"} & set(sys.modules)
+assert not heavy, heavy
+viewer.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
