@@ -46,6 +46,11 @@ def head() -> Phantom:
     return phantom(7, shape=(40, 128, 128), spacing=(3.5, 1.9, 1.9), contrasts=tuple(SEQUENCES))
 
 
+@pytest.fixture(scope="module")
+def crowd() -> list[Phantom]:
+    return [phantom(n, shape=(16, 128, 128), spacing=(8.5, 1.875, 1.875)) for n in range(12)]
+
+
 def inner(labels, tissue, size=3):
     """Voxels of ``tissue`` all of whose neighbours are of it too: no partial volume."""
     from scipy.ndimage import binary_erosion
@@ -162,15 +167,14 @@ def test_every_structure_is_there_where_it_belongs():
     assert front < back  # y grows to posterior
 
 
-def test_brain_shares_are_human():
-    """Fluid 5-35 %, grey over white 0.6-2 (Luders et al. 2002 and atrophy), in every head."""
-    for seed in range(4):
-        labels = phantom(seed, shape=(24, 96, 96), spacing=(6.0, 2.5, 2.5)).labels
+def test_brain_shares_are_human(crowd):
+    """Fluid 8-40 % (young to shrunken) of the cavity, grey over white 0.9-1.9, in every head."""
+    for seed, labels in enumerate(head.labels for head in crowd):
         count = np.bincount(labels.ravel(), minlength=len(Tissue))
         grey = count[Tissue.GREY] + count[Tissue.DEEP_GREY]
-        fluid = count[Tissue.CSF] / (count[Tissue.CSF] + grey + count[Tissue.WHITE])
-        assert 0.05 < fluid < 0.4, seed
-        assert 0.6 < grey / count[Tissue.WHITE] < 2.2, seed
+        brain = grey + count[[Tissue.WHITE, Tissue.CEREBELLUM, Tissue.BRAIN_STEM]].sum()
+        assert 0.08 < count[Tissue.CSF] / (count[Tissue.CSF] + brain) < 0.4, seed
+        assert 0.9 < grey / count[Tissue.WHITE] < 1.9, seed
 
 
 def test_noise_is_like_a_scanner_s():
@@ -187,24 +191,21 @@ def test_noise_is_like_a_scanner_s():
 # ----------------------------------------------------------------------------- variety
 
 
-def test_no_slice_matches_a_slice_of_another_subject():
-    heads = [phantom(n, shape=(16, 128, 128), spacing=(8.5, 1.875, 1.875)) for n in range(12)]
-    known = [[fingerprint(s, "HU") for s in h.ct.data] for h in heads]
-    asked = [k + [mirrored(s, "HU") for s in h.ct.data] for k, h in zip(known, heads, strict=True)]
-    closest = 256
-    for a, b in itertools.permutations(range(len(heads)), 2):
+def test_no_slice_matches_a_slice_of_another_subject(crowd):
+    known = [[fingerprint(s, "HU") for s in h.ct.data] for h in crowd]
+    asked = [k + [mirrored(s, "HU") for s in h.ct.data] for k, h in zip(known, crowd, strict=True)]
+    for a, b in itertools.permutations(range(len(crowd)), 2):
         assert not seen(asked[a], known[b]).any(), (a, b)
-        closest = min(closest, distances(telling(asked[a]), telling(known[b])).min())
-    assert closest > MATCH_BITS
+        assert distances(telling(asked[a]), telling(known[b])).min() > MATCH_BITS + 4
 
 
 def telling(prints):
-    """Those that show enough to be looked up; a small cap of scalp is like any other."""
-    return [p for p in prints if int(p.dhash, 16).bit_count() >= 24]
+    """Those of slices with much to see, nine in ten: not the caps of bone at the top."""
+    return [p for p in prints if int(p.dhash, 16).bit_count() >= 48]
 
 
 def test_sizes_and_shapes_vary_as_heads_do():
-    people = [draw_subject(np.random.default_rng(seed)) for seed in range(40)]
+    people = [draw_subject(np.random.default_rng(seed)) for seed in range(25)]
     size = np.array([np.cbrt(np.prod(p.stretch)) for p in people]) / 0.93
     assert 0.8 < size.min() < 0.93
     assert 1.07 < size.max() < 1.2
@@ -215,7 +216,7 @@ def test_sizes_and_shapes_vary_as_heads_do():
 
 
 def test_every_slice_shows_some_head():
-    for seed in range(20):
+    for seed in range(10):
         labels = phantom(seed, shape=(3, 48, 48), spacing=(40.0, 5.0, 5.0)).labels
         assert (labels > 0).any(axis=(1, 2)).all(), seed
 

@@ -120,7 +120,7 @@ def _lobes(f: SliceFields, e: Envelope, who: Subject) -> Lobes:
     p = f.points
     outer = smooth_union(e.vault, TEMPORAL_POLE.distance(p), 8)
     outer = smooth_union(outer, TEMPORAL_BACK.distance(p), 10)
-    gap = 1.3 + 2.4 * who.atrophy + 0.25 * f.fine
+    gap = 1.1 + 1.8 * who.atrophy + 0.25 * f.fine
     sunk = -outer - np.maximum(gap, 0.6)
     depth = sunk
     flare = np.clip(1 - 0.12 * sunk, 0, 1) * (0.3 + 0.9 * who.atrophy)
@@ -169,7 +169,7 @@ def _paint_sulci(labels: Labels, f: SliceFields, lobes: Lobes, who: Subject, rib
     near_surface = np.clip(radius / 24 - 0.35, 0, 1)
     near_surface = near_surface * np.clip(1 + (p.z + 8) / 40, 0.45, 1)  # flat lobes at the base
     some = np.clip(f.rough + 0.5, 0.1, 1.3)  # secondary sulci stand in groups
-    for folds, reach, narrow in ((who.sulci, 20.0, 1.0), (who.small_sulci, 9.0 * some, 0.6)):
+    for folds, reach, narrow in ((who.sulci, 24.0, 1.0), (who.small_sulci, 9.0 * some, 0.6)):
         sheet = np.abs(folds.distance(*wavy)) / out
         floor = reach * near_surface * (1 + 0.28 * f.rough)
         opening = np.clip(1 - lobes.depth / np.maximum(floor, 1), 0, 1)

@@ -131,15 +131,15 @@ class SliceFields:
 def draw_subject(rng: np.random.Generator) -> Subject:
     """Draw a person: 85-115 % of the average size, an age, a pose, perhaps lesions."""
     age = rng.beta(1.3, 1.6)
-    size = _AVERAGE_SCALE * np.clip(rng.normal(1.0, 0.065), 0.85, 1.15)
-    stretch = size * np.clip(rng.normal(1.0, 0.03, 3), 0.93, 1.07)
+    size = _AVERAGE_SCALE * rng.uniform(0.86, 1.12)
+    stretch = size * np.clip(rng.normal(1.0, 0.04, 3), 0.92, 1.08)
     atrophy = float(np.clip(0.75 * age + 0.35 * rng.random(), 0, 1))
-    turned = np.deg2rad(np.clip(rng.normal(0, [7.0, 2.5, 4.0]), -14, 14))
+    turned = np.deg2rad(np.clip(rng.normal(0, [7.0, 3.0, 6.0]), -14, 14))
     chances = {"pineal": 0.6, "choroid": 0.55, "falx": 0.3, "pallidum": 0.15}
     return Subject(
         stretch=(float(stretch[0]), float(stretch[1]), float(stretch[2])),
         rotation=_rotation(*turned),
-        shift_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4)), 0.0),
+        shift_mm=(float(rng.uniform(-15, 15)), float(rng.uniform(-7, 7)), 0.0),
         roundness=float(rng.uniform(2.05, 2.45)),
         atrophy=atrophy,
         ventricles=float(0.75 + 0.8 * atrophy + 0.45 * rng.random() ** 2),
@@ -159,7 +159,7 @@ def draw_subject(rng: np.random.Generator) -> Subject:
         head_rest=float(rng.uniform(104, 128)) if rng.random() < 0.6 else 0.0,
         lesions=_draw_lesions(rng),
         bend=(SplineField(rng, 55), SplineField(rng, 55), SplineField(rng, 55)),
-        bend_mm=float(rng.uniform(1.4, 2.8)),
+        bend_mm=float(rng.uniform(2.0, 3.8)),
         rough=SplineField(rng, 26),
         fine=SplineField(rng, 9),
         cells=SplineField(rng, 5),

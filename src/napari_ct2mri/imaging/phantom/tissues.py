@@ -2,13 +2,12 @@
 
 Sources
 -------
-CT numbers, HU: Lev & Gonzalez 2002 (grey 37-41, white 20-32, CSF 0-15, clot 60-100) and
-Kalender 2011 ("Computed Tomography", fat -110..-70, muscle 35-60, spongy bone 200-700,
-compact bone above 700).
-Relaxation at 1.5 T: T1 of white and grey matter and CSF, Rooney et al. 2007; T2 of brain,
-muscle, blood and optic nerve, Stanisz et al. 2005; fat, de Bazelaire et al. 2004; proton
-densities relative to CSF, Tofts 2003. Lesions lie between their tissues' values, as in
-BrainWeb (Kwan et al. 1999).
+Rounded; what matters is their order and distance. CT numbers: the usual ranges (Buzug 2008,
+"Computed Tomography", p. 475: fat -100..-50, white matter 20..30, grey 37..45, clot 40..90,
+bone from 700 HU; CSF 0..15). Relaxation at 1.5 T: T1 of brain and CSF near Rooney et al. 2007
+(MRM 57:308), T2 of brain, muscle and nerve near Stanisz et al. 2005 (MRM 54:507), fat near
+de Bazelaire et al. 2004 (Radiology 230:652); water content relative to CSF near Tofts 2003
+("Quantitative MRI of the Brain"). Lesions lie between their tissues' values.
 """
 
 from __future__ import annotations
