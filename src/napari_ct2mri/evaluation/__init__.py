@@ -1,5 +1,6 @@
 """Honest figures: metrics, what a model has seen, reports."""
 
+from napari_ct2mri.evaluation.files import to_json, write_report
 from napari_ct2mri.evaluation.labels import LABELS, MEANING, Label, label_of
 from napari_ct2mri.evaluation.metrics import (
     Figures,
@@ -52,4 +53,6 @@ __all__ = [
     "score_patient",
     "sharpness",
     "ssim",
+    "to_json",
+    "write_report",
 ]

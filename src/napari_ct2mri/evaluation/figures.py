@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ct2mri.evaluation.labels import MEANING
+from napari_ct2mri.evaluation.report import NOTICE, TITLES, Example, Report
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from napari_ct2mri.evaluation.report import Example, Report
     from napari_ct2mri.evaluation.scores import PatientFigures
 
 __all__ = ["draw_examples", "draw_plots"]
@@ -90,8 +92,6 @@ def _draw_slice(axes: Sequence[Axes], example: Example) -> Any:
 
 def _draw_patients(axis: Axes, patients: Sequence[PatientFigures], name: str) -> None:
     """A dot a patient, a line for the mean of each label: labels are never averaged."""
-    from napari_ct2mri.evaluation.report import TITLES
-
     predictors = list(dict.fromkeys(p.predictor for p in patients))
     for x, predictor in enumerate(predictors):
         values = {p: p.mean.as_dict()[name] for p in patients if p.predictor == predictor}
@@ -139,8 +139,6 @@ def _draw_profiles(axis: Axes, report: Report, name: str) -> None:
 def _legend(report: Report) -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
 
-    from napari_ct2mri.evaluation.labels import MEANING
-
     handles = [Line2D([], [], color=_COLOURS[label], marker="o", ls="") for label in report.labels]
     return handles, [f"{label}: {MEANING[label]}" for label in report.labels]
 
@@ -155,8 +153,6 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _png(figure: Figure) -> bytes:
-    from napari_ct2mri.evaluation.report import NOTICE
-
     figure.supxlabel(NOTICE, fontsize=8, color="#aa0000")
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Description": NOTICE})

@@ -73,6 +73,7 @@ def evaluate(
     PairError, EvaluationError, CheckpointError, ConfigError
         If no row is left, a prediction is missing, or model and rows do not fit.
     """
+    from napari_ct2mri.evaluation import write_report
     from napari_ct2mri.pix2pix.pairs import read_pairs
 
     whole = read_pairs(pairs)
@@ -95,7 +96,7 @@ def evaluate(
         yield Notice(note)
     measured = yield from _measure(source, rows, whole)
     report = measured.report((f"{pairs}, split {split}", *notes))
-    return Evaluated(report, report.write(output))
+    return Evaluated(report, write_report(report, output))
 
 
 class _Measured:
