@@ -150,14 +150,14 @@ def test_a_renamed_patient_is_still_recognised(model: Path, pictures: Path, tmp_
     """Mirrored, resized and as JPEG, under another name and split."""
     import SimpleITK
 
-    from napari_ct2mri.pix2pix.frames import resize
+    from napari_ct2mri.evaluation import at_measuring_size
 
     folder = tmp_path / "data"
     pairs = picture_pairs(folder, {"eve": "test"})  # seed 0, as ada
     for name in ("CT", "MR"):
         for file in sorted((folder / "eve" / name).iterdir()):
             data = read_volume(file).data[:, :, ::-1].astype(np.float32)
-            image = np.clip(resize(data, (150, 150)), 0, 255).astype(np.uint8)[0]
+            image = np.clip(at_measuring_size(data, 150), 0, 255).astype(np.uint8)[0]
             SimpleITK.WriteImage(
                 SimpleITK.GetImageFromArray(image), str(file.with_suffix(".jpg")), False, 90
             )
