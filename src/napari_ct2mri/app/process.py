@@ -223,8 +223,7 @@ def _crash(returncode: int, log: Path) -> str:
 def _child_main() -> None:
     """Read one call, run it, stream what it yields."""
     source, sink = _take_pipes()
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+    _be_nice()
 
     def send(kind: str, value: object) -> None:
         pickle.dump((kind, value), sink, protocol=5)
@@ -247,6 +246,18 @@ def _child_main() -> None:
         outcome = ("failure", f"{type(error).__name__}: {' '.join(str(error).split())}")
     with contextlib.suppress(BrokenPipeError):
         send(*outcome)
+
+
+def _be_nice() -> None:
+    """Give way to the viewer.
+
+    Linux may share the processor out by session before it looks at niceness (autogroup, see
+    sched(7)); the child has a session of its own, which is told as well.
+    """
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
 
 
 def _take_pipes() -> tuple[int, BinaryIO]:

@@ -130,7 +130,7 @@ def _measure_head(ct: Volume) -> tuple[tuple[float, float, float, float], float]
     every = -(-depth // _ENOUGH_SLICES)
     step = max(1, max(height, width) // _ENOUGH_PX)
     sparse = np.ascontiguousarray(ct.data[depth // 2 % every :: every, ::step, ::step])
-    mask = head_mask(sparse, ct.unit, ct.modality)
+    mask = head_mask(sparse, ct.unit, "CT")
     if not mask.any():
         raise VolumeError(
             "no head was found in the CT, so its size is unknown; choose a slice that shows one, "

@@ -6,7 +6,6 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_ct2mri.app.workflows.evaluation import Evaluated, evaluate
 from napari_ct2mri.app.workflows.synthesis import synthesize
@@ -14,9 +13,6 @@ from napari_ct2mri.app.workflows.training import train
 from napari_ct2mri.config import TrainConfig, preset
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.jobs import EpochDone, Job, Notice
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Demo", "demo", "phantom"]
 
