@@ -10,7 +10,6 @@ from napari_ct2mri.widgets.layers import LayerData, data_to_volume, volume_to_la
 
 __all__ = ["get_reader", "layer_name", "read_layers", "sample_head", "write_image"]
 
-SAMPLE_SEED = 7
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
