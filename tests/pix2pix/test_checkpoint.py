@@ -108,6 +108,21 @@ def test_a_pickle_in_disguise_is_not_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.parametrize("first", [0x80, 0x50])
+def test_a_header_s_length_may_look_like_a_pickle(
+    saved: Path, checkpoint: Checkpoint, first: int
+) -> None:
+    """The first byte is the low one of the header's length."""
+    header = checkpoint.header
+    for text in ("x" * n for n in range(300)):
+        padded = header.model_copy(update={"trained_on": ((text, "0"),)})
+        save_checkpoint(saved, Checkpoint(padded, checkpoint.weights))
+        if saved.read_bytes()[0] == first:
+            assert read_header(saved) == padded
+            return
+    pytest.fail(f"no header of this series has a length that ends in {first:#x}")
+
+
 def test_an_unknown_field_is_named(saved: Path) -> None:
     _rewrite(saved, {"colour": "red"})
     with pytest.raises(CheckpointError, match="'colour'"):

@@ -7,10 +7,10 @@ import torch
 from napari_ct2mri.config import TrainConfig, preset
 from napari_ct2mri.errors import ConfigError, JobCancelled, PairError, TrainingError
 from napari_ct2mri.jobs import EpochDone, Event, Notice, Preview, Progress, run_job
-from napari_ct2mri.pix2pix.checkpoint import load_checkpoint, read_header
+from napari_ct2mri.pix2pix.checkpoint import TrainResult, load_checkpoint, read_header
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.pix2pix.state import state_path
-from napari_ct2mri.pix2pix.training import TrainResult, learning_rate, train
+from napari_ct2mri.pix2pix.training import learning_rate, train
 
 MakePairs = Callable[..., Path]
 SMALL = {

@@ -17,7 +17,7 @@ from napari_ct2mri.jobs import run_job
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.layers import add_volume
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 """A child imports torch before its first word; a busy machine takes its time."""
 
 SMALL = {"levels": 3, "frame_px": 64, "head_px": 46, "pixel_mm": 1.4, "threads": 1, "batch": 4}

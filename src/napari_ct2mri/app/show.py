@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_ct2mri.app.workflows import Evaluated, Found, Info
     from napari_ct2mri.evaluation import Label, SetFigures
-    from napari_ct2mri.pix2pix.training import TrainResult
+    from napari_ct2mri.pix2pix.checkpoint import TrainResult
     from napari_ct2mri.pix2pix.zoo import ModelCard
 
 __all__ = ["as_json", "evaluated", "in_viewer", "info", "models", "outputs", "trained"]

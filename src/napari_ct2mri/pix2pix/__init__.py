@@ -20,7 +20,7 @@ _HOME = {
     "read_pairs": "pairs",
     "write_pairs": "pairs",
     "synthesize": "synthesis",
-    "TrainResult": "training",
+    "TrainResult": "checkpoint",
     "train": "training",
     "DEFAULT_MODEL": "zoo",
     "ModelCard": "zoo",

@@ -15,20 +15,23 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from napari_ct2mri.config import Frozen, TrainConfig
 from napari_ct2mri.errors import CheckpointError, ConfigError, Ct2MriError
 from napari_ct2mri.imaging.fingerprint import Fingerprint
 
+if TYPE_CHECKING:  # a header is read without torch: the viewer lists models
+    from torch import Tensor
+    from torch.nn import Module
+
 __all__ = [
     "Checkpoint",
     "EpochRecord",
     "Header",
+    "TrainResult",
     "load_checkpoint",
     "load_weights",
     "parse_header",
@@ -102,6 +105,21 @@ class Checkpoint:
         """SHA-256 over both lists of fingerprints: who this model has seen."""
         seen = json.dumps([self.header.trained_on, self.header.selected_on])
         return hashlib.sha256(seen.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """Where a trained model is and how it came to be.
+
+    ``epoch`` made the kept weights, of ``epochs`` that ran; ``stopped`` is empty or says why
+    fewer ran than were asked for.
+    """
+
+    path: Path
+    epoch: int
+    epochs: int
+    validation: Mapping[str, float]
+    stopped: str = ""
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
@@ -187,7 +205,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         ) from error
 
 
-def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+def load_weights(module: Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Put ``weights`` into ``module``; names and shapes must agree."""
     try:
         module.load_state_dict(dict(weights))
@@ -205,11 +223,13 @@ def _metadata(path: Path) -> dict[str, Any]:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(_HEADER_LENGTH.size)
-        if start[:1] == b"\x80" or start[:2] == b"PK":
+        is_json = file.read(1) == b"{"  # the length before it may start with any byte
+        if not is_json and (start[:1] == b"\x80" or start[:2] == b"PK"):
             raise CheckpointError(
                 f"{path}: is a pickle, which can run code; expected safetensors. Convert it where "
                 "you trust it"
             )
+        file.seek(_HEADER_LENGTH.size)
         if len(start) < _HEADER_LENGTH.size:
             raise CheckpointError(f"{path}: {size} bytes are too few for a checkpoint; is it cut?")
         (length,) = _HEADER_LENGTH.unpack(start)

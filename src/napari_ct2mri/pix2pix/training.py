@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from napari_ct2mri.pix2pix.checkpoint import (
     Checkpoint,
     EpochRecord,
     Header,
+    TrainResult,
     load_checkpoint,
     save_checkpoint,
 )
@@ -47,22 +47,7 @@ from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices, with_neighbour
 from napari_ct2mri.pix2pix.state import TrainingState, state_path, stored_config
 from napari_ct2mri.pix2pix.validation import SCORE, l1_error, reestimate_statistics, validate
 
-__all__ = ["TrainResult", "train"]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """Where the model is and how it came to be.
-
-    ``epoch`` made the kept weights, of ``epochs`` that ran; ``stopped`` is empty or says why
-    fewer ran than were asked for.
-    """
-
-    path: Path
-    epoch: int
-    epochs: int
-    validation: Mapping[str, float]
-    stopped: str = ""
+__all__ = ["train"]
 
 
 def train(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_ct2mri.errors import CheckpointError
 
-__all__ = ["DEFAULT_MODEL", "ModelCard", "find_model", "models"]
+__all__ = ["DEFAULT_MODEL", "ModelCard", "find_model", "models", "read_card"]
 
 DEFAULT_MODEL = "ct2mri-base"
 _ENDING = ".safetensors"
@@ -27,7 +27,7 @@ class ModelCard:
 
 def models() -> tuple[ModelCard, ...]:
     """Every released model, by name."""
-    return tuple(_card(path) for path in sorted(_folder().glob(f"*{_ENDING}")))
+    return tuple(read_card(path) for path in sorted(_folder().glob(f"*{_ENDING}")))
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -50,11 +50,14 @@ def find_model(name_or_path: str | Path) -> Path:
     )
 
 
-def _folder() -> Path:
-    return Path(str(resources.files("napari_ct2mri.models")))
+def read_card(path: Path) -> ModelCard:
+    """What a checkpoint's header and, beside it, its card say; no weight is read.
 
-
-def _card(path: Path) -> ModelCard:
+    Raises
+    ------
+    CheckpointError
+        If the file is no checkpoint.
+    """
     from napari_ct2mri.pix2pix.checkpoint import read_header
 
     header = read_header(path)
@@ -64,3 +67,7 @@ def _card(path: Path) -> ModelCard:
     summary = " ".join(plain[0].split()) if plain else ""
     contrasts = header.config.model.contrasts
     return ModelCard(path.stem, path, contrasts, path.stat().st_size, summary)
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("napari_ct2mri.models")))

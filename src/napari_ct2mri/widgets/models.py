@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QWidget
 
-from napari_ct2mri.errors import Ct2MriError
-from napari_ct2mri.widgets import tasks
+from napari_ct2mri.errors import CheckpointError, Ct2MriError
+from napari_ct2mri.pix2pix.zoo import DEFAULT_MODEL, ModelCard, models, read_card
 from napari_ct2mri.widgets.forms import browse_button, narrow
-from napari_ct2mri.widgets.job import QtJob
-
-if TYPE_CHECKING:
-    from napari_ct2mri.widgets.tasks import ModelChoice
 
 __all__ = ["ModelChooser"]
 
@@ -23,8 +18,6 @@ _KINDS = "Models (*.safetensors);;All files (*)"
 
 class ModelChooser(QWidget):
     """Chooses a released model or a checkpoint file.
-
-    The list comes from a child process, as reading it may import torch.
 
     Parameters
     ----------
@@ -38,66 +31,54 @@ class ModelChooser(QWidget):
     def __init__(self, none: str = "") -> None:
         super().__init__()
         self.combo = narrow(QComboBox())
-        self._job = QtJob()
-        self._waiting: list[str] = []
         if none:
             self.combo.addItem(none, None)
+        for card in sorted(models(), key=lambda card: (card.name != DEFAULT_MODEL, card.name)):
+            self._add(card.name, card)
+        self._show_summary()
         self.combo.currentIndexChanged.connect(self._show_summary)
         button = browse_button("Choose a checkpoint file", self._browse)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.combo, 1)
         row.addWidget(button)
-        self._job.succeeded.connect(self._add)
-        self._job.failed.connect(self.failed)
-        self._job.finished.connect(self._next)
-        self.destroyed.connect(self._job.abandon)
-        self._job.start(tasks.find_models)
 
-    def choice(self) -> ModelChoice | None:
+    def choice(self) -> ModelCard | None:
         """The model that is chosen; None for none."""
-        return self.combo.currentData()
+        card: ModelCard | None = self.combo.currentData()
+        return card
 
-    def required(self) -> ModelChoice:
+    def required(self) -> ModelCard:
         """The model that is chosen.
 
         Raises
         ------
-        Ct2MriError
+        CheckpointError
             If there is none.
         """
-        choice = self.choice()
-        if choice is None:
-            raise Ct2MriError("no model chosen; wait for the list, or choose a checkpoint file")
-        return choice
+        card = self.choice()
+        if card is None:
+            raise CheckpointError("no model is chosen; choose a checkpoint file")
+        return card
 
-    def add_file(self, path: str) -> None:
+    def add_file(self, path: Path) -> None:
         """Read a checkpoint's header and choose it."""
-        self._waiting.append(path)
-        if not self._job.is_running:
-            self._next()
+        try:
+            self._add(path.name, read_card(path))
+        except Ct2MriError as error:
+            self.failed.emit(error)
+            return
+        self.combo.setCurrentIndex(self.combo.count() - 1)
 
-    def abandon(self) -> None:
-        """Stop looking for models."""
-        self._job.abandon()
-
-    def _next(self) -> None:
-        if self._waiting:
-            self._job.start(tasks.find_models, self._waiting.pop(0))
-
-    def _add(self, choices: tuple[ModelChoice, ...]) -> None:
-        for choice in choices:
-            self.combo.addItem(Path(choice.key).name, choice)
-        if len(choices) == 1 and choices[0].key.endswith(".safetensors"):
-            self.combo.setCurrentIndex(self.combo.count() - 1)
-        self.changed.emit()
+    def _add(self, text: str, card: ModelCard) -> None:
+        self.combo.addItem(text, card)
 
     def _show_summary(self) -> None:
-        choice = self.choice()
-        self.combo.setToolTip(f"{choice.key}\n{choice.summary}".strip() if choice else "")
+        card = self.choice()
+        self.combo.setToolTip(f"{card.path.name}\n{card.summary}".strip() if card else "")
         self.changed.emit()
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Choose a model", "", _KINDS)
         if path:
-            self.add_file(path)
+            self.add_file(Path(path))

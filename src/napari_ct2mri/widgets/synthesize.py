@@ -46,6 +46,7 @@ class SynthesizePanel(Panel):
         self.body.addStretch(1)
         self.model.changed.connect(self._offer_contrasts)
         self.model.failed.connect(self._failed)
+        self._offer_contrasts()
         self.job.finished.connect(self._clean_up)
 
     def start(self) -> None:
@@ -53,9 +54,9 @@ class SynthesizePanel(Panel):
         source, model = self.ct.required(), self.model.required()
         contrast = self.contrast.currentText() or None
         ct = layer_to_shown(source, "CT")
-        self.run(self._finish, workflows.synthesize_volume, ct, model=model.key, contrast=contrast)
+        self.run(self._finish, workflows.synthesize_volume, ct, model=model.path, contrast=contrast)
         self._data = np.zeros(ct.data.shape, np.float32)
-        self._attributes = synthetic_attributes(source, ct, model.key, contrast or "MR")
+        self._attributes = synthetic_attributes(source, ct, str(model.path), contrast or "MR")
 
     def on_event(self, event: Event) -> None:
         """Show slices as they come; the layer appears with the first."""

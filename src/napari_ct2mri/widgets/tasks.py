@@ -20,42 +20,18 @@ if TYPE_CHECKING:
     from napari_ct2mri.app.workflows.reference import Reference
     from napari_ct2mri.evaluation import Label, PatientImages
     from napari_ct2mri.imaging.io import Series
+    from napari_ct2mri.pix2pix.checkpoint import TrainResult
     from napari_ct2mri.pix2pix.pairs import PairRow, Split
 
 __all__ = [
     "Compared",
-    "ModelChoice",
     "PairEntry",
-    "Trained",
     "compare",
-    "find_models",
     "read",
     "save_pairs",
     "scan",
     "train",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """A generator to choose: the name or path that finds it, and what it makes."""
-
-    key: str
-    contrasts: tuple[str, ...]
-    summary: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """Where a model is, which of how many epochs it is of, and why it stopped early, if it did.
-
-    A value of its own, as unpickling that of ``pix2pix.training`` would import torch.
-    """
-
-    path: Path
-    epoch: int
-    epochs: int
-    stopped: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +78,6 @@ def read(path: Path, *, series: str | None = None, modality: Modality | None = N
     return read_volume(path, series=series, modality=modality)
 
 
-def find_models(path: str = "") -> Job[tuple[ModelChoice, ...]]:
-    """The released models, or the one in a file.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is no checkpoint.
-    """
-    from napari_ct2mri.pix2pix.checkpoint import read_header
-    from napari_ct2mri.pix2pix.zoo import DEFAULT_MODEL, models
-
-    yield Progress(0, 1, "models listed")
-    if path:
-        return (ModelChoice(path, read_header(path).config.model.contrasts),)
-    cards = sorted(models(), key=lambda card: (card.name != DEFAULT_MODEL, card.name))
-    return tuple(ModelChoice(card.name, card.contrasts, card.summary) for card in cards)
-
-
 def save_pairs(path: Path, entries: Sequence[PairEntry]) -> Job[Path]:
     """Write a pair list, and beside it the volumes that are in no file yet.
 
@@ -146,8 +104,8 @@ def train(
     leaves: Mapping[str, Any],
     *,
     contrast: str | None = None,
-    init: str | None = None,
-) -> Job[Trained]:
+    init: Path | None = None,
+) -> Job[TrainResult]:
     """Train on a pair list, or on entries that are first written to ``<output's stem>-pairs``."""
     from napari_ct2mri.app import workflows
     from napari_ct2mri.app.flags import config_from_flags
@@ -157,8 +115,7 @@ def train(
         folder = output.with_name(f"{output.stem}-pairs")
         folder.mkdir(parents=True, exist_ok=True)
         pairs = yield from save_pairs(folder / "pairs.csv", pairs)
-    result = yield from workflows.train(pairs, output, config, contrast=contrast, init=init)
-    return Trained(result.path, result.epoch, result.epochs, result.stopped)
+    return (yield from workflows.train(pairs, output, config, contrast=contrast, init=init))
 
 
 def compare(

@@ -23,7 +23,7 @@ from napari_ct2mri.widgets.panel import Panel
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_ct2mri.widgets.tasks import Trained
+    from napari_ct2mri.pix2pix.checkpoint import TrainResult
 
 __all__ = ["TrainPanel"]
 
@@ -63,7 +63,7 @@ class TrainPanel(Panel):
             self.preset.currentData(),
             leaves,
             contrast=self.target.currentData(),
-            init=model.key if model else None,
+            init=model.path if model else None,
         )
         self.curves.empty()
         self.preview.hide()
@@ -111,7 +111,7 @@ class TrainPanel(Panel):
         self.open_pairs(path)
         self.say(f"saved as {path}")
 
-    def _finish(self, result: Trained) -> None:
+    def _finish(self, result: TrainResult) -> None:
         stopped = f" ({result.stopped})" if result.stopped else ""
         self.say(
             f"{result.path}: epoch {result.epoch} of {result.epochs} is kept{stopped}. "

@@ -10,7 +10,7 @@ from napari_ct2mri.jobs import Job
 
 if TYPE_CHECKING:
     from napari_ct2mri.config import TrainConfig
-    from napari_ct2mri.pix2pix.training import TrainResult
+    from napari_ct2mri.pix2pix.checkpoint import TrainResult
 
 __all__ = ["settings_of", "train"]
 
