@@ -56,6 +56,12 @@ def test_what_is_saved_is_loaded(saved: Path, checkpoint: Checkpoint) -> None:
     assert [p.name for p in saved.parent.iterdir()] == [saved.name]
 
 
+def test_a_checkpoint_is_as_private_as_other_files(saved: Path) -> None:
+    other = saved.with_name("other")
+    other.touch()
+    assert saved.stat().st_mode == other.stat().st_mode
+
+
 def test_half_precision_is_half_the_size_and_loads_as_float(
     tmp_path: Path, saved: Path, checkpoint: Checkpoint
 ) -> None:

@@ -19,6 +19,11 @@ def test_rows_are_read_in_order_with_absolute_meaning(make_pairs: MakePairs) -> 
     assert not pairs.where("train", "T1").rows
 
 
+def test_the_contrast_with_most_rows_comes_first(make_pairs: MakePairs) -> None:
+    pairs = read_pairs(make_pairs({"a": ("PD", "train"), "b": ("T2", "train"), "c": ("T2", "val")}))
+    assert pairs.contrasts == ("T2", "PD")
+
+
 def test_what_is_written_is_read(make_pairs: MakePairs, tmp_path: Path) -> None:
     pairs = read_pairs(make_pairs())
     (tmp_path / "deeper").mkdir()

@@ -180,7 +180,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: str) 
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask says; safetensors makes files private
         save_file(dict(tensors), temporary, metadata={_KEY: header})
+        temporary.chmod(mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

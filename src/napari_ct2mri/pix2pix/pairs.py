@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,8 +57,8 @@ class PairList:
 
     @property
     def contrasts(self) -> tuple[str, ...]:
-        """Contrasts, in order of first appearance."""
-        return tuple(dict.fromkeys(row.contrast for row in self.rows))
+        """Contrasts, the one with most rows first."""
+        return tuple(name for name, _ in Counter(row.contrast for row in self.rows).most_common())
 
     def by_patient(self) -> dict[tuple[str, str], tuple[PairRow, ...]]:
         """Rows of each (patient, contrast), by slice where the file gives an order."""

@@ -20,6 +20,7 @@ __all__ = [
     "data_digest",
     "first_header",
     "split_rows",
+    "with_contrasts",
     "with_heads",
     "with_model",
 ]
@@ -63,9 +64,13 @@ def with_model(
             f"frame_px {side} is not a multiple of 2^levels = {step}; choose "
             f"{-(-side // step) * step} or fewer levels"
         )
-    return config.model_copy(
-        update={"model": ModelConfig.parse({**model.model_dump(), "contrasts": wanted}, "model")}
-    )
+    return with_contrasts(config.model_copy(update={"model": model}), wanted)
+
+
+def with_contrasts(config: TrainConfig, contrasts: tuple[str, ...]) -> TrainConfig:
+    """The config of a model that makes ``contrasts``."""
+    model = ModelConfig.parse({**config.model.model_dump(), "contrasts": contrasts}, "model")
+    return config.model_copy(update={"model": model})
 
 
 def check_disjoint(slices: SlicePairs, held_out: SlicePairs | None) -> None:
