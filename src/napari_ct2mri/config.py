@@ -48,7 +48,13 @@ class Frozen(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or cls.__name__
-            raise ConfigError(f"{where}: setting {key!r}: {first['msg'].lower()}") from error
+            raise ConfigError(f"{where}: setting {key!r}: {_sentence(first['msg'])}") from error
+
+
+def _sentence(message: str) -> str:
+    """Pydantic's message as the end of ours."""
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
 
 
 class Window(Frozen):
@@ -120,7 +126,11 @@ class NetworkConfig(Frozen):
         "batch", title="Normalisation", description="Only batch norm can be folded for a board."
     )
     dropout: float = Field(
-        0.0, ge=0, lt=1, title="Dropout", description="In the three widest inner decoder blocks."
+        0.0,
+        ge=0,
+        lt=1,
+        title="Dropout",
+        description="In decoder blocks of the widest width but the innermost: three at 8 levels.",
     )
 
 
@@ -148,7 +158,8 @@ class AugmentConfig(Frozen):
         ge=0,
         le=1152,
         title="Enlarge and crop",
-        description="Scale the frame to this side, then crop the frame from it (classic: 286).",
+        description="Scale the frame to this larger side, then crop the frame from it (classic: "
+        "286).",
     )
     rotate_deg: float = Field(0.0, ge=0, le=45, title="Rotation", description="Up to, degrees.")
     zoom: float = Field(0.0, ge=0, le=0.5, title="Zoom and stretch", description="Up to, fraction.")

@@ -154,6 +154,33 @@ def test_weights_of_another_network_are_refused(checkpoint: Checkpoint) -> None:
         load_weights(wider, checkpoint.weights, "model")
 
 
+@pytest.mark.parametrize("change", ["shape", "name", "nan"])
+def test_a_file_whose_weights_do_not_fit_its_header_is_refused(
+    tmp_path: Path, checkpoint: Checkpoint, change: str
+) -> None:
+    weights = dict(checkpoint.weights)
+    name = "down.1.conv.weight"
+    if change == "shape":
+        weights[name] = weights[name][:, :1]
+    elif change == "name":
+        weights["other"] = weights.pop(name)
+    else:
+        weights[name] = weights[name] * float("nan")
+    save_checkpoint(tmp_path / "odd.safetensors", Checkpoint(checkpoint.header, weights))
+    with pytest.raises(CheckpointError, match=r"do not fit|holds NaN"):
+        load_checkpoint(tmp_path / "odd.safetensors")
+
+
+def test_a_huge_network_in_a_small_header_takes_no_memory(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    huge = preset("classic", width=128, widest=16, levels=9, contrasts=("T2",))
+    header = checkpoint.header.model_copy(update={"config": huge})
+    save_checkpoint(tmp_path / "huge.safetensors", Checkpoint(header, checkpoint.weights))
+    with pytest.raises(CheckpointError, match="do not fit the network"):
+        load_checkpoint(tmp_path / "huge.safetensors")
+
+
 def test_a_failed_write_leaves_the_former_file(
     saved: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

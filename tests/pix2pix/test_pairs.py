@@ -47,6 +47,7 @@ def test_what_is_written_is_read(make_pairs: MakePairs, tmp_path: Path) -> None:
         (HEADER + "a-ct-0.png,a-mr-0.png,,T2,train\n", "line 2: patient is empty"),
         (HEADER + "a-ct-0.png,a-mr-0.png,a,T2,training\n", "'training' is not one of train"),
         (HEADER + "a-ct-0.png,a-ct-0.png,a,T2,train\n", "are the same file"),
+        (HEADER + "a-ct-0.png,a-mr-0.png,a,T2 weighted,train\n", "line 2: contrast 'T2 weighted'"),
     ],
 )
 def test_a_broken_list_is_one_line(make_pairs: MakePairs, text: str, message: str) -> None:

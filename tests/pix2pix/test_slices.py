@@ -90,6 +90,15 @@ def test_volumes_must_lie_on_one_grid(tmp_path: Path) -> None:
         list(read_patients(read_pairs(tmp_path / "pairs.csv")))
 
 
+def test_an_image_that_cannot_be_used_is_named_by_its_line(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = make_pairs()
+    (tmp_path / "b-ct-1.png").write_bytes(b"no picture")
+    with pytest.raises(PairError, match=r"pairs\.csv, line 6: .*b-ct-1\.png"):
+        _load(path, _model())
+
+
 def test_neighbours_need_an_order(make_pairs: MakePairs) -> None:
     path = make_pairs()
     rows = [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]
@@ -99,13 +108,17 @@ def test_neighbours_need_an_order(make_pairs: MakePairs) -> None:
 
 
 def test_neighbours_stay_within_the_patient() -> None:
-    ct = np.arange(5, dtype=np.float32)[:, None, None, None]
-    patient = np.array([0, 0, 0, 1, 1])
-    near = with_neighbours(ct, patient, np.arange(5), 2)[:, :, 0, 0]
-    assert near.tolist() == [
-        [0, 0, 0, 1, 2],
-        [0, 0, 1, 2, 2],
-        [0, 1, 2, 2, 2],
-        [3, 3, 3, 4, 4],
-        [3, 3, 4, 4, 4],
-    ]
+    windows = np.arange(3, dtype=np.float32)[:, None, None, None]
+    near = with_neighbours(windows, 2)[:, :, 0, 0]
+    assert near.tolist() == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 2], [0, 1, 2, 2, 2]]
+
+
+def test_neighbours_are_the_true_ones_beside_a_skipped_slice(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = make_pairs({"a": ("T2", "train")}, slices=4)
+    alone, _ = _load(path, _model())
+    imsave(tmp_path / "a-mr-1.png", np.zeros((64, 64), np.uint8), check_contrast=False)
+    slices, _ = _load(path, _model(neighbours=1))
+    assert slices.ct.shape[:2] == (3, 3)
+    assert np.array_equal(slices.ct[1], alone.ct[[1, 2, 3], 0])

@@ -1,11 +1,19 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from skimage.io import imread, imsave
 
 from napari_ct2mri.config import TrainConfig, preset
-from napari_ct2mri.errors import ConfigError, JobCancelled, PairError, TrainingError
+from napari_ct2mri.errors import (
+    CheckpointError,
+    ConfigError,
+    JobCancelled,
+    PairError,
+    TrainingError,
+)
 from napari_ct2mri.jobs import EpochDone, Event, Notice, Preview, Progress, run_job
 from napari_ct2mri.pix2pix.checkpoint import TrainResult, load_checkpoint, read_header
 from napari_ct2mri.pix2pix.pairs import read_pairs
@@ -167,7 +175,7 @@ def test_resume_refuses_other_settings_and_other_slices(
     path = tmp_path / "m.safetensors"
     pairs = make_pairs()
     _train(pairs, path, _config(epochs=2))
-    with pytest.raises(ConfigError, match="optimizer differs"):
+    with pytest.raises(ConfigError, match=r"learning_rate was 0\.0007, not 0\.01"):
         _train(pairs, path, _config(epochs=2, learning_rate=0.01), resume=True)
     other = make_pairs({"x": ("T2", "train"), "y": ("T2", "train"), "c": ("T2", "val")}, slices=2)
     with pytest.raises(Exception, match="other slices than the pair list"):
@@ -176,8 +184,11 @@ def test_resume_refuses_other_settings_and_other_slices(
 
 def test_the_same_slice_in_train_and_val_is_refused(make_pairs: MakePairs, tmp_path: Path) -> None:
     pairs = make_pairs()
-    (tmp_path / "c-ct-0.png").write_bytes((tmp_path / "a-ct-0.png").read_bytes())
-    with pytest.raises(PairError, match="pixel for pixel"):
+    twin = np.kron(imread(tmp_path / "a-ct-0.png"), np.ones((2, 2), np.uint8))
+    imsave(tmp_path / "c-ct-0.png", twin, check_contrast=False)
+    other = imread(tmp_path / "c-mr-0.png")
+    imsave(tmp_path / "c-mr-0.png", np.kron(other, np.ones((2, 2), np.uint8)), check_contrast=False)
+    with pytest.raises(PairError, match="1 CT slices of the val rows are slices of the train"):
         _train(pairs, tmp_path / "m.safetensors", _config())
 
 
@@ -207,9 +218,131 @@ def test_nan_stops_and_keeps_the_last_good_weights(
                 "napari_ct2mri.pix2pix.losses.ssim", lambda fake, _: fake.mean() * float("nan")
             )
             break
-    with pytest.raises(TrainingError, match="epoch 2, step 1: loss ssim is nan"):
+    with pytest.raises(TrainingError, match="epoch 2: loss ssim became"):
         run_job(job, events.append)
     assert torch.equal(_weights(path), good)
+
+
+def test_nan_at_once_leaves_the_model_that_was_there(
+    make_pairs: MakePairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    pairs = make_pairs()
+    _train(pairs, path, _config(epochs=1, decay_epochs=0))
+    before = path.read_bytes()
+    monkeypatch.setattr(
+        "napari_ct2mri.pix2pix.losses.ssim", lambda fake, _: fake.mean() * float("nan")
+    )
+    with pytest.raises(TrainingError, match=r"epoch 1: loss ssim became.*nothing was written"):
+        _train(pairs, path, _config())
+    assert path.read_bytes() == before
+
+
+def test_weights_spoilt_by_the_last_step_are_not_kept(
+    make_pairs: MakePairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+
+    class Spoiling(torch.autograd.Function):
+        """A finite loss with a gradient that is none."""
+
+        @staticmethod
+        def forward(_: object, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(_: object, gradient: torch.Tensor) -> torch.Tensor:
+            return gradient * float("nan")
+
+    events: list[Event] = []
+    job = train(read_pairs(make_pairs()), path, _config(validate_every=0, batch=6))
+    for event in job:
+        if isinstance(event, EpochDone):
+            good = _weights(path)
+            monkeypatch.setattr(
+                "napari_ct2mri.pix2pix.losses.ssim", lambda fake, _: Spoiling.apply(fake).mean()
+            )
+            break
+    with pytest.raises(TrainingError, match="epoch 2: the weights became"):
+        run_job(job, events.append)
+    assert torch.equal(_weights(path), good)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "message"),
+    [
+        ({"l1": 0, "ssim": 0, "gradient": 0}, "every weight of the loss is 0"),
+        ({"crop_from_px": 64}, "not larger than frame_px 64"),
+        ({"contrasts": ("T2", "T1")}, "no train rows show T1"),
+    ],
+)
+def test_settings_that_do_not_fit_touch_nothing(
+    make_pairs: MakePairs, tmp_path: Path, leaves: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"a good model")
+    with pytest.raises(ConfigError, match=message):
+        _train(make_pairs(), path, _config(**leaves))
+    assert path.read_bytes() == b"a good model"
+
+
+def test_a_checkpoint_replaces_nothing_but_checkpoints(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    pairs = make_pairs()
+    (tmp_path / "d.safetensors").mkdir()
+    for name, message in (
+        ("pairs.csv", "ends in .safetensors"),
+        ("d.safetensors", "is a folder"),
+        ("none/m.safetensors", "folder does not exist"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            _train(pairs, tmp_path / name, _config())
+    assert read_pairs(pairs).rows
+
+
+def test_the_checkpoint_tells_the_whole_history(make_pairs: MakePairs, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    result, _ = _train(make_pairs(), path, _config(epochs=6))
+    header = read_header(path)
+    assert header.epochs == result.epoch
+    assert [record.epoch for record in header.history] == [1, 2, 3, 4, 5, 6]
+    assert result.validation == header.history[result.epoch - 1].validation
+
+
+def test_resume_after_patience_ran_out_trains_no_more(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    pairs = make_pairs()
+    config = _config(epochs=40, patience=2, learning_rate=0.1, ema=0)
+    first, _ = _train(pairs, path, config)
+    again, events = _train(pairs, path, None, resume=True)
+    assert not [e for e in events if isinstance(e, EpochDone)]
+    assert (again.epoch, again.epochs, again.stopped) == (first.epoch, first.epochs, first.stopped)
+
+
+def test_resume_needs_a_finished_epoch_and_its_own_weights(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    pairs = make_pairs()
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        _train(pairs, path, None, resume=True)
+    _train(pairs, path, _config(epochs=1, decay_epochs=0))
+    with pytest.raises(ConfigError, match="leave --init out"):
+        _train(pairs, path, None, resume=True, init=path)
+
+
+def test_resume_remembers_the_one_contrast_it_was_for(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    pairs = make_pairs({"a": ("T2", "train"), "b": ("T1", "train")})
+    _train(pairs, path, _config(epochs=2), contrast="T1")
+    result, _ = _train(pairs, path, None, resume=True)
+    assert result.epochs == 2
+    assert read_header(path).config.model.contrasts == ("T1",)
 
 
 def test_a_full_disk_loses_nothing(

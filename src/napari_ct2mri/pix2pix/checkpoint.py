@@ -149,7 +149,27 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     weights = {
         name: w.float() if w.is_floating_point() else w for name, w in read_tensors(path).items()
     }
+    _check_weights(header, weights, path)
     return Checkpoint(header, weights)
+
+
+def _check_weights(header: Header, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Compare names and shapes before any memory is taken for the network the header names."""
+    import torch
+
+    from napari_ct2mri.pix2pix.networks import Generator
+
+    if not header.config.model.contrasts:
+        raise CheckpointError(f"{path}: names no contrast, so it was never trained")
+    with torch.device("meta"):
+        expected = {n: w.shape for n, w in Generator(header.config.model).state_dict().items()}
+    found = {name: weight.shape for name, weight in weights.items()}
+    if odd := sorted(expected.items() ^ found.items()):
+        raise CheckpointError(
+            f"{path}: its weights do not fit the network in its header, first at {odd[0][0]}"
+        )
+    if bad := [n for n, w in weights.items() if not torch.isfinite(w).all()]:
+        raise CheckpointError(f"{path}: {bad[0]} holds NaN or infinity; train anew")
 
 
 def read_header(path: str | Path) -> Header:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ __all__ = ["PairList", "PairRow", "Split", "read_pairs", "write_pairs"]
 Split = Literal["train", "val", "test"]
 _REQUIRED = ("ct", "mr", "patient", "contrast", "split")
 _OPTIONAL = ("slice", "series")
+_CONTRAST = re.compile(r"[A-Za-z0-9_+-]{1,16}")
 _MAX_BYTES = 64 * 2**20  # of a pairs.csv
 
 
@@ -138,6 +140,10 @@ def _row(path: Path, record: dict[str, str], line: int) -> PairRow:
         raise fail(f"{', '.join(empty)} is empty")
     if record["split"] not in get_args(Split):
         raise fail(f"split {record['split']!r} is not one of {', '.join(get_args(Split))}")
+    if not _CONTRAST.fullmatch(record["contrast"].strip()):
+        raise fail(
+            f"contrast {record['contrast'][:40]!r}: up to 16 letters, digits, _, + or -, such as T2"
+        )
     ct, mr = (_existing(path, record[name], fail) for name in ("ct", "mr"))
     if ct == mr:
         raise fail(f"CT and MR are the same file: {record['ct']}")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from functools import reduce
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from napari_ct2mri.config import PRESETS, ModelConfig, TrainConfig
+from napari_ct2mri.config import PRESETS, ModelConfig, TrainConfig, leaf_paths
 from napari_ct2mri.errors import ConfigError, PairError
-from napari_ct2mri.imaging.fingerprint import Fingerprint
+from napari_ct2mri.imaging.fingerprint import Fingerprint, seen
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint, Header
 from napari_ct2mri.pix2pix.pairs import PairList
 from napari_ct2mri.pix2pix.slices import SlicePairs
 
 __all__ = [
     "check_disjoint",
+    "check_output",
     "check_same",
     "data_digest",
     "first_header",
@@ -24,6 +28,21 @@ __all__ = [
     "with_heads",
     "with_model",
 ]
+
+
+def check_output(output: Path, pairs: PairList) -> None:
+    """Refuse to write a checkpoint over anything that is not one."""
+    if output.suffix != ".safetensors":
+        raise ConfigError(f"{output}: a checkpoint's name ends in .safetensors; add that")
+    if output.is_dir():
+        raise ConfigError(f"{output}: is a folder; give the name of a file to write")
+    if not output.absolute().parent.is_dir():
+        raise ConfigError(f"{output}: its folder does not exist; make it first")
+    if not os.access(output.absolute().parent, os.W_OK):
+        raise ConfigError(f"{output}: its folder cannot be written to; choose another")
+    used = {pairs.path, *(file for row in pairs.rows for file in (row.ct, row.mr))}
+    if output.exists() and output.resolve() in {file.resolve() for file in used}:
+        raise ConfigError(f"{output}: is one of the files to train on; choose another name")
 
 
 def split_rows(
@@ -57,14 +76,33 @@ def with_model(
                 "the model to start from fixes network, input and scale; leave those settings out"
             )
         model, known = before.config.model, before.contrasts
+    elif untaught := [c for c in known if c not in contrasts]:
+        raise ConfigError(
+            f"no train rows show {', '.join(untaught)}, so that nobody would teach it; the rows "
+            f"have {', '.join(contrasts)}"
+        )
     wanted = (*known, *(c for c in contrasts if c not in known))
-    side, step = model.scale.frame_px, 2**model.network.levels
+    config = with_contrasts(config.model_copy(update={"model": model}), wanted)
+    _check_settings(config)
+    return config
+
+
+def _check_settings(config: TrainConfig) -> None:
+    """Refuse settings that are fine one by one but not together."""
+    side, step = config.model.scale.frame_px, 2**config.model.network.levels
     if side % step:
         raise ConfigError(
             f"frame_px {side} is not a multiple of 2^levels = {step}; choose "
             f"{-(-side // step) * step} or fewer levels"
         )
-    return with_contrasts(config.model_copy(update={"model": model}), wanted)
+    if 0 < config.augment.crop_from_px <= side:
+        raise ConfigError(
+            f"crop_from_px {config.augment.crop_from_px} is not larger than frame_px {side}, so "
+            "there is nothing to crop; choose more, or 0 for no cropping"
+        )
+    loss = config.loss
+    if not (loss.l1 or loss.ssim or loss.gradient or (loss.gan != "none" and loss.gan_weight)):
+        raise ConfigError("every weight of the loss is 0; give l1, ssim, gradient or gan a weight")
 
 
 def with_contrasts(config: TrainConfig, contrasts: tuple[str, ...]) -> TrainConfig:
@@ -74,28 +112,25 @@ def with_contrasts(config: TrainConfig, contrasts: tuple[str, ...]) -> TrainConf
 
 
 def check_disjoint(slices: SlicePairs, held_out: SlicePairs | None) -> None:
-    """Refuse a CT slice that stands in both, whatever its patient is called."""
+    """Refuse a CT slice that stands in both, resized or windowed, under any patient's name."""
     if held_out is None:
         return
-    known = {f.sha256 for f in slices.fingerprints}
-    if any(f.sha256 in known for f in held_out.fingerprints):
+    if count := int(seen(held_out.fingerprints, slices.fingerprints).sum()):
         raise PairError(
-            "a CT slice of the val rows is, pixel for pixel, one of the train rows under another "
-            "patient's name; give both rows one patient and one split"
+            f"{count} CT slices of the val rows are slices of the train rows under another "
+            "patient's name; give them one patient and one split"
         )
 
 
 def check_same(asked: TrainConfig, stored: TrainConfig) -> None:
     """Name the first setting in which a resumed run would differ."""
-    a, b = asked.model_dump(exclude={"run"}), stored.model_dump(exclude={"run"})
-    for group in a:
-        if a[group] != b[group]:
+    for leaf, path in leaf_paths(TrainConfig):
+        a, b = (reduce(getattr, path, config) for config in (asked, stored))
+        if a != b and leaf not in ("device", "threads"):
             raise ConfigError(
-                f"--resume goes on with the settings of the run, but {group} differs: "
-                f"{a[group]} vs {b[group]}; leave the flags as they were, or train anew"
+                f"--resume goes on with the settings of the run, where {leaf} was {b}, not {a}; "
+                "leave the flags as they were, or train anew"
             )
-    if asked.run.seed != stored.run.seed:
-        raise ConfigError(f"--resume needs the run's seed {stored.run.seed}")
 
 
 def first_header(
@@ -136,6 +171,7 @@ def with_heads(checkpoint: Checkpoint, contrasts: tuple[str, ...]) -> dict[str, 
 
 
 def data_digest(slices: SlicePairs) -> str:
-    """One SHA-256 for all slices, in order."""
-    text = "".join(f.sha256 for f in slices.fingerprints)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """One SHA-256 for all slices, CT and MR, in order."""
+    digest = hashlib.sha256("".join(f.sha256 for f in slices.fingerprints).encode())
+    digest.update(slices.mr.tobytes())
+    return digest.hexdigest()

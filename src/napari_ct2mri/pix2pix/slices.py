@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.config import ModelConfig
-from napari_ct2mri.errors import PairError
+from napari_ct2mri.errors import ImageError, PairError, VolumeError
 from napari_ct2mri.imaging.fingerprint import Fingerprint, fingerprint
 from napari_ct2mri.imaging.head import head_mask
 from napari_ct2mri.imaging.intensity import ct_channels, mr_range, mr_to_unit
@@ -21,9 +22,16 @@ from napari_ct2mri.jobs import Job, Notice, Progress
 from napari_ct2mri.pix2pix.frames import fit_frame
 from napari_ct2mri.pix2pix.pairs import PairList, PairRow
 
-__all__ = ["PatientPair", "SlicePairs", "load_slices", "read_patients", "with_neighbours"]
+__all__ = [
+    "MIN_HEAD",
+    "PatientPair",
+    "SlicePairs",
+    "load_slices",
+    "read_patients",
+    "with_neighbours",
+]
 
-_MIN_HEAD = 0.01  # part of the slice that a head covers; less is an empty slice
+MIN_HEAD = 0.01  # part of the slice that a head covers; less is an empty slice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +62,8 @@ class SlicePairs:
 
     Attributes
     ----------
-    ct : (n, windows, h, w) float16 in [-1, 1]
+    ct : (n, C, h, w) float16 in [-1, 1]
+        Windows of the slice and of its neighbours.
     mr : (n, h, w) float16 in [-1, 1]
     head : (n, h, w) bool
         Union of the CT's and the MR's foreground.
@@ -118,7 +127,8 @@ def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
     parts: list[SlicePairs] = []
     skipped = done = 0
     for number, pair in enumerate(read_patients(pairs)):
-        part, empty = _prepare(pair, number, model)
+        with _naming(pairs, pair.rows[0]):
+            part, empty = _prepare(pair, number, model)
         skipped += empty
         done += len(pair.rows)
         if len(part):
@@ -138,32 +148,21 @@ def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
     )
 
 
-def with_neighbours(
-    ct: NDArray[np.generic], patient: NDArray[np.int64], index: NDArray[np.int64], reach: int
-) -> NDArray[np.generic]:
-    """CT channels of slices and of ``reach`` neighbours on each side, lowest first.
+def with_neighbours(windows: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Give every slice the channels of ``reach`` neighbours on each side, lowest first.
 
     Parameters
     ----------
-    ct : (n, C, h, w)
-    patient : (n,)
-        Beyond a patient's first and last slice these repeat.
-    index : (b,)
+    windows : (n, C, h, w)
+        All slices of one patient, in order; beyond the ends the first and the last repeat.
 
     Returns
     -------
-    (b, C * (1 + 2 * reach), h, w)
+    (n, C * (1 + 2 * reach), h, w)
     """
-    if not reach:
-        return ct[index]
-    columns = []
-    for step in range(-reach, reach + 1):
-        near = (index + step).clip(0, len(ct) - 1)
-        for back in range(abs(step)):  # step back towards the slice until it is the patient's
-            away = patient[near] != patient[index]
-            near = np.where(away, index + int(np.sign(step)) * (abs(step) - back - 1), near)
-        columns.append(ct[near])
-    return np.concatenate(columns, axis=1)
+    index = np.arange(len(windows))
+    steps = range(-reach, reach + 1)
+    return np.concatenate([windows[(index + s).clip(0, index[-1])] for s in steps], axis=1)
 
 
 def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SlicePairs, int]:
@@ -176,17 +175,18 @@ def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SliceP
     mr_head = head_mask(pair.mr.data, pair.mr.unit, "MR")
     ct_head = head_mask(pair.ct.data, pair.ct.unit, "CT")
     full = np.flatnonzero(
-        (mr_head.mean(axis=(1, 2)) >= _MIN_HEAD) & (ct_head.mean(axis=(1, 2)) >= _MIN_HEAD)
+        (mr_head.mean(axis=(1, 2)) >= MIN_HEAD) & (ct_head.mean(axis=(1, 2)) >= MIN_HEAD)
     )
     empty = len(mr_head) - len(full)
     if not len(full):
         return _no_slices(model), empty
     frame = fit_frame(pair.ct, model, fixed=True)
-    channels = ct_channels(pair.ct, model.input.windows)[full]
+    windows = frame.take(ct_channels(pair.ct, model.input.windows))
+    channels = with_neighbours(windows, model.input.neighbours)[full]  # before any slice goes
     mr = mr_to_unit(pair.mr.data, mr_range(pair.mr, mr_head))[full]
     head = (ct_head | mr_head)[full].astype(np.float32)
     part = SlicePairs(
-        ct=frame.take(channels).clip(-1, 1).astype(np.float16),
+        ct=channels.clip(-1, 1).astype(np.float16),
         mr=frame.take(mr).clip(-1, 1).astype(np.float16),
         head=frame.take(head, outside=0.0) > 0.5,
         contrast=np.full(len(full), model.contrasts.index(pair.contrast)),
@@ -199,7 +199,7 @@ def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SliceP
 def _no_slices(model: ModelConfig) -> SlicePairs:
     side = model.scale.frame_px
     return SlicePairs(
-        np.zeros((0, len(model.input.windows), side, side), np.float16),
+        np.zeros((0, model.input.channels, side, side), np.float16),
         np.zeros((0, side, side), np.float16),
         np.zeros((0, side, side), bool),
         np.zeros(0, np.int64),
@@ -214,8 +214,9 @@ def _read_row(pairs: PairList, row: PairRow) -> tuple[Volume, Volume]:
     def read(path: Path, modality: Modality, series: str | None) -> Volume:
         return closest_axes(read_volume(path, series=series, modality=modality))[0]
 
-    ct = read(row.ct, "CT", row.series or None)
-    mr = read(row.mr, "MR", None)
+    with _naming(pairs, row):
+        ct = read(row.ct, "CT", row.series or None)
+        mr = read(row.mr, "MR", None)
     where = f"{pairs.path}, line {row.line}: CT and MR"
     if ct.data.shape != mr.data.shape:
         raise PairError(
@@ -231,6 +232,15 @@ def _read_row(pairs: PairList, row: PairRow) -> tuple[Volume, Volume]:
     if ct.is_picture != mr.is_picture:
         raise PairError(f"{where} are a picture and a volume; pair two of a kind")
     return ct, mr
+
+
+@contextmanager
+def _naming(pairs: PairList, row: PairRow) -> Iterator[None]:
+    """Say on which line of the list an image stands that cannot be used."""
+    try:
+        yield
+    except (ImageError, VolumeError) as error:
+        raise PairError(f"{pairs.path}, line {row.line}: {error}") from error
 
 
 def _size(volume: Volume) -> str:

@@ -84,6 +84,15 @@ class TrainingState:
         if self.average is not self.generator:
             load_weights(self.average, weights, where)
 
+    def is_best(self, score: float | None) -> bool:
+        """Whether a validation's score beats all before it."""
+        return score is not None and (self.best_score is None or score > self.best_score)
+
+    def is_finite(self) -> bool:
+        """Whether every number that would be saved is one."""
+        tensors = (t for _, module in self._modules() for t in module.state_dict().values())
+        return all(bool(torch.isfinite(t).all()) for t in tensors)
+
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of both optimizers."""
         for optimizer in (self.optimizer, self.discriminator_optimizer):
@@ -163,7 +172,18 @@ def state_path(checkpoint: Path) -> Path:
 
 
 def stored_config(path: Path) -> TrainConfig:
-    """The settings of the run that wrote a state file."""
+    """The settings of the run that wrote a state file.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: nothing to resume, as no epoch of the run was finished here; train without "
+            "--resume"
+        )
     return parse_header(path, _StateHeader).config
 
 

@@ -9,13 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from napari_ct2mri.config import ModelConfig, Window
-from napari_ct2mri.errors import CheckpointError, ConfigError
+from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.intensity import ct_channels, unit_to_output
 from napari_ct2mri.imaging.volume import Volume, closest_axes
 from napari_ct2mri.jobs import Job, Progress, SlicesDone
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint, load_weights
 from napari_ct2mri.pix2pix.frames import Frame, fit_frame
 from napari_ct2mri.pix2pix.networks import Generator, pick_device
+from napari_ct2mri.pix2pix.slices import with_neighbours
 
 __all__ = ["load_generator", "synthesize"]
 
@@ -113,12 +114,8 @@ def _channels(ct: Volume, config: ModelConfig, start: int, stop: int) -> NDArray
     reach = config.input.neighbours
     low, high = max(0, start - reach), min(len(ct.data), stop + reach)
     part = replace(ct, data=ct.data[low:high], notes=())
-    windows = ct_channels(part, config.input.windows)
-    if not reach:
-        return windows
-    index = np.arange(start, stop)[:, None] + np.arange(-reach, reach + 1)
-    near: NDArray[np.float32] = windows[index.clip(0, len(ct.data) - 1) - low]
-    return near.reshape(stop - start, -1, *windows.shape[2:])  # from (n, slices, windows, H, W)
+    windows = with_neighbours(ct_channels(part, config.input.windows), reach)
+    return windows[start - low : stop - low]
 
 
 def _with_window(config: ModelConfig, window: Window | None) -> ModelConfig:
@@ -134,8 +131,6 @@ def _with_window(config: ModelConfig, window: Window | None) -> ModelConfig:
 
 
 def _channel(model: Checkpoint, contrast: str | None) -> int:
-    if not model.contrasts:
-        raise CheckpointError("the checkpoint names no contrast; it was never trained")
     if contrast is None:
         return 0
     if contrast not in model.contrasts:

@@ -9,7 +9,6 @@ uninterrupted one.
 from __future__ import annotations
 
 import errno
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_ct2mri.config import PRESETS, LossConfig, ModelConfig, OptimizerConfig, TrainConfig
+from napari_ct2mri.config import PRESETS, LossConfig, OptimizerConfig, TrainConfig
 from napari_ct2mri.errors import ConfigError, TrainingError
 from napari_ct2mri.jobs import EpochDone, Job, Notice, Preview, Progress
 from napari_ct2mri.pix2pix import losses
@@ -36,6 +35,7 @@ from napari_ct2mri.pix2pix.networks import pick_device
 from napari_ct2mri.pix2pix.pairs import PairList
 from napari_ct2mri.pix2pix.plan import (
     check_disjoint,
+    check_output,
     check_same,
     data_digest,
     first_header,
@@ -43,8 +43,9 @@ from napari_ct2mri.pix2pix.plan import (
     with_heads,
     with_model,
 )
-from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices, with_neighbours
+from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
 from napari_ct2mri.pix2pix.state import TrainingState, state_path, stored_config
+from napari_ct2mri.pix2pix.synthesis import load_generator
 from napari_ct2mri.pix2pix.validation import SCORE, l1_error, reestimate_statistics, validate
 
 __all__ = ["train"]
@@ -84,10 +85,15 @@ def train(
         If memory or disk run out or the loss is no number; the last good weights are kept.
     """
     output = Path(output)
+    check_output(output, pairs)
+    if resume and init:
+        raise ConfigError("--resume goes on with the run's own weights; leave --init out")
+    stored = stored_config(state_path(output)) if resume else None
     start = output if resume else init
     before = load_checkpoint(start) if start else None
-    stored = stored_config(state_path(output)) if resume else None
     config = config or stored or PRESETS["default"]
+    if stored and len(stored.model.contrasts) == 1:
+        contrast = contrast or stored.model.contrasts[0]
     train_rows, val_rows = split_rows(pairs, contrast, config)
     config = with_model(config, train_rows.contrasts, before)
     if stored:
@@ -108,16 +114,17 @@ def train(
         if before:
             state.start_from(with_heads(before, config.model.contrasts), str(init))
     header = first_header(config, slices, held_out, before)
-    best_validation: Mapping[str, float] = {}
-    stopped = ""
+    patience = config.optimizer.patience
 
     with _errors_in_words(output, config):
         while (epoch := len(state.history) + 1) <= config.optimizer.epochs:
+            if patience and state.best_epoch and epoch - state.best_epoch > patience:
+                break
             clock, cpu = time.monotonic(), time.process_time()
             sums = yield from _run_epoch(state, slices, epoch, output, header)
             validation: Mapping[str, float] = {}
-            if held_out and config.run.validate_every and epoch % config.run.validate_every == 0:
-                validation = validate(state.average, held_out, config.model)
+            if held_out and epoch % config.run.validate_every == 0:
+                validation = validate(state.average, held_out)
             record = EpochRecord(
                 epoch=epoch,
                 losses=sums,
@@ -125,11 +132,9 @@ def train(
                 cpu_seconds=time.process_time() - cpu,
             )
             state.history = (*state.history, record)
-            score = validation.get(SCORE)
-            is_best = score is not None and score > (state.best_score or -math.inf)
+            is_best = state.is_best(validation.get(SCORE))
             if is_best:
-                state.best_epoch, state.best_score = epoch, score
-                best_validation = validation
+                state.best_epoch, state.best_score = epoch, validation[SCORE]
             if is_best or not state.best_epoch:
                 _save(output, header, state, epoch)
             state.save(state_path(output))
@@ -142,12 +147,16 @@ def train(
                 (time.monotonic() - clock) * (config.optimizer.epochs - epoch),
             )
             yield _preview(state, held_out or slices, epoch)
-            if _has_lost_patience(state, config.optimizer, epoch):
-                stopped = f"no better validation in {config.optimizer.patience} epochs"
-                break
-        yield from _settle(output, slices, config, device)
+        yield from _settle(output, state, slices, device)
+    epochs = len(state.history)
+    kept = state.best_epoch or epochs
+    early = epochs < config.optimizer.epochs
     return TrainResult(
-        output, state.best_epoch or len(state.history), len(state.history), best_validation, stopped
+        output,
+        kept,
+        epochs,
+        state.history[kept - 1].validation,
+        f"no better validation in {patience} epochs" if early else "",
     )
 
 
@@ -162,26 +171,36 @@ def _run_epoch(
     state.generator.train()
     batches = torch.randperm(len(slices), generator=chance).split(config.optimizer.batch)
     sums: dict[str, float] = {}
-    finished = False
     try:
         for step, index in enumerate(batches):
-            ct, mr, contrast = _batch(slices, index.numpy(), config.model)
+            ct, mr, contrast = _batch(slices, index.numpy())
             ct, mr = augment(ct, mr, config.augment, chance)
             terms = _step(state, ct, mr, contrast)
             state.update_average((epoch - 1) * len(batches) + step)
             for name, value in terms.items():
-                if not math.isfinite(value):
-                    raise TrainingError(
-                        f"epoch {epoch}, step {step + 1}: loss {name} is {value}; weights of the "
-                        f"epoch before are kept in {output}. Lower learning_rate or a loss weight"
-                    )
                 sums[name] = sums.get(name, 0.0) + value * len(index) / len(slices)
             yield Progress(step + 1, len(batches), f"steps of epoch {epoch}")
-        finished = True
-    finally:
-        if not finished and epoch == 1 and all(math.isfinite(v) for v in sums.values()):
-            _save(output, header, state, 0)  # cancelled before there was any checkpoint
+        if not state.is_finite():
+            raise _Diverged("the weights")
+    except GeneratorExit:
+        if epoch == 1 and not output.exists():  # cancelled before there was any checkpoint
+            _save(output, header, state, 0)
+        raise
+    except _Diverged as error:
+        kept = (
+            f"the weights of epoch {epoch - 1} are kept in {output}"
+            if epoch > 1
+            else ("nothing was written")
+        )
+        raise TrainingError(
+            f"epoch {epoch}: {error} became infinite or no number; {kept}. Lower learning_rate or "
+            "a loss weight"
+        ) from error
     return sums
+
+
+class _Diverged(Exception):
+    """What is no finite number any more."""
 
 
 def _step(state: TrainingState, ct: Tensor, mr: Tensor, contrast: Tensor) -> dict[str, float]:
@@ -202,12 +221,15 @@ def _step(state: TrainingState, ct: Tensor, mr: Tensor, contrast: Tensor) -> dic
             + losses.adversarial(fake_logits, False, loss.gan)
         )
         state.discriminator_optimizer.zero_grad(set_to_none=True)
+        _check_finite("discriminator", judged)
         judged.backward()
         state.discriminator_optimizer.step()
         terms["discriminator"] = float(judged.detach())
         state.discriminator.requires_grad_(False)
         adversary = losses.adversarial(state.discriminator(condition, fake), True, loss.gan)
     parts = _generator_terms(fake, mr, loss, adversary)
+    for name, (_, value) in parts.items():
+        _check_finite(name, value)
     state.optimizer.zero_grad(set_to_none=True)
     sum(weight * value for weight, value in parts.values()).backward()  # type: ignore[union-attr]
     state.optimizer.step()
@@ -229,9 +251,13 @@ def _generator_terms(
         parts["gradient"] = loss.gradient, losses.gradient_l1(fake, real)
     if adversary is not None:
         parts["gan"] = loss.gan_weight, adversary
-    if not parts:
-        raise ConfigError("every weight of the loss is 0; give l1, ssim, gradient or gan a weight")
     return parts
+
+
+def _check_finite(name: str, value: Tensor) -> None:
+    """Look before the step, so that no weight is spoilt."""
+    if not torch.isfinite(value).all():
+        raise _Diverged(f"loss {name}")
 
 
 def _condition(ct: Tensor, contrast: Tensor, contrasts: int) -> Tensor:
@@ -254,31 +280,31 @@ def _save(output: Path, header: Header, state: TrainingState, epoch: int) -> Non
 
 
 def _settle(
-    output: Path, slices: SlicePairs, config: TrainConfig, device: torch.device
+    output: Path, state: TrainingState, slices: SlicePairs, device: torch.device
 ) -> Job[None]:
-    """Re-estimate the kept generator's batch statistics on its training slices, if better."""
-    if config.model.network.norm != "batch":
-        return
+    """Give the kept checkpoint the whole history and, if better, re-estimated statistics.
+
+    Batch norm's statistics are estimated anew on the training slices, and kept if the mean
+    absolute error there falls.
+    """
     kept = load_checkpoint(output)
-    state = TrainingState.fresh(config, "", device)
-    state.start_from(kept.weights, str(output))
-    before = l1_error(state.generator, slices, config.model)
-    reestimate_statistics(state.generator, slices, config.model)
-    after = l1_error(state.generator, slices, config.model)
+    header = kept.header.model_copy(update={"history": state.history})
+    generator = load_generator(kept, device)
+    before = l1_error(generator, slices)
+    reestimate_statistics(generator, slices)
+    after = l1_error(generator, slices)
+    weights = generator.state_dict() if after < before else kept.weights
+    save_checkpoint(output, Checkpoint(header, weights))
     if after < before:
-        save_checkpoint(output, Checkpoint(kept.header, state.generator.state_dict()))
         yield Notice(
             f"batch statistics re-estimated on the training slices: L1 {before:.4f} -> {after:.4f}"
         )
 
 
-def _batch(
-    slices: SlicePairs, index: np.ndarray, model: ModelConfig
-) -> tuple[Tensor, Tensor, Tensor]:
+def _batch(slices: SlicePairs, index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """CT (B, C, H, W), MR (B, 1, H, W) and contrast (B,) of some slices."""
-    ct = with_neighbours(slices.ct, slices.patient, index, model.input.neighbours)
     return (
-        torch.from_numpy(ct.astype(np.float32)),
+        torch.from_numpy(slices.ct[index].astype(np.float32)),
         torch.from_numpy(slices.mr[index].astype(np.float32))[:, None],
         torch.from_numpy(slices.contrast[index]),
     )
@@ -289,17 +315,12 @@ def _preview(state: TrainingState, slices: SlicePairs, epoch: int) -> Preview:
     """The middle slice of the first patient, as the kept weights see it."""
     first = np.flatnonzero(slices.patient == slices.patient[0])
     middle = first[len(first) // 2 : len(first) // 2 + 1]
-    ct, mr, contrast = _batch(slices, middle, state.config.model)
+    ct, mr, contrast = _batch(slices, middle)
     state.average.eval()
     device = next(state.average.parameters()).device
     fake = state.average(ct.to(device))[0, int(contrast[0])].cpu().numpy()
     name = state.config.model.contrasts[int(contrast[0])]
     return Preview(epoch, ct[0, ct.shape[1] // 2].numpy(), mr[0, 0].numpy(), fake, name)
-
-
-def _has_lost_patience(state: TrainingState, config: OptimizerConfig, epoch: int) -> bool:
-    waited = epoch - state.best_epoch
-    return bool(config.patience and state.best_epoch and waited >= config.patience)
 
 
 @contextmanager

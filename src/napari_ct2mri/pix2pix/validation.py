@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_ct2mri.config import ModelConfig
 from napari_ct2mri.evaluation.metrics import (
     gain_and_offset,
     gradient_correlation,
@@ -17,7 +16,7 @@ from napari_ct2mri.evaluation.metrics import (
     ssim,
 )
 from napari_ct2mri.pix2pix.networks import Generator
-from napari_ct2mri.pix2pix.slices import SlicePairs, with_neighbours
+from napari_ct2mri.pix2pix.slices import SlicePairs
 
 __all__ = ["SCORE", "l1_error", "predict", "reestimate_statistics", "validate"]
 
@@ -28,12 +27,12 @@ _BATCH = 8
 _RANGE = 2.0  # of images in [-1, 1]
 
 
-def validate(generator: Generator, slices: SlicePairs, model: ModelConfig) -> dict[str, float]:
+def validate(generator: Generator, slices: SlicePairs) -> dict[str, float]:
     """In-head PSNR (dB, best gain and offset a patient), SSIM, gradient correlation.
 
     Means over slices, then over patients; measured in the network's frame.
     """
-    fake = predict(generator, slices, model)
+    fake = predict(generator, slices)
     real = slices.mr.astype(np.float32)
     patients = []
     for number in np.unique(slices.patient):
@@ -53,24 +52,24 @@ def validate(generator: Generator, slices: SlicePairs, model: ModelConfig) -> di
 
 
 @torch.inference_mode()
-def predict(generator: Generator, slices: SlicePairs, model: ModelConfig) -> NDArray[np.float32]:
+def predict(generator: Generator, slices: SlicePairs) -> NDArray[np.float32]:
     """The labelled contrast of every slice, (n, h, w) in [-1, 1], with running statistics."""
     generator.eval()
     fakes = [
         generator(ct)[torch.arange(len(ct)), contrast].cpu().numpy()
-        for ct, contrast in _batches(generator, slices, model)
+        for ct, contrast in _batches(generator, slices)
     ]
     return np.concatenate(fakes)
 
 
-def l1_error(generator: Generator, slices: SlicePairs, model: ModelConfig) -> float:
+def l1_error(generator: Generator, slices: SlicePairs) -> float:
     """Mean absolute error over all pixels of all slices."""
-    fake = predict(generator, slices, model)
+    fake = predict(generator, slices)
     return float(np.mean([np.abs(f - r).mean() for f, r in zip(fake, slices.mr, strict=True)]))
 
 
 @torch.inference_mode()
-def reestimate_statistics(generator: Generator, slices: SlicePairs, model: ModelConfig) -> None:
+def reestimate_statistics(generator: Generator, slices: SlicePairs) -> None:
     """Replace batch norm's running statistics by plain means over ``slices``, dropout off."""
     norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -79,7 +78,7 @@ def reestimate_statistics(generator: Generator, slices: SlicePairs, model: Model
         norm.reset_running_stats()
         norm.momentum = None  # torch: a cumulative mean
         norm.train()
-    for ct, _ in _batches(generator, slices, model):
+    for ct, _ in _batches(generator, slices):
         generator(ct)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -87,13 +86,12 @@ def reestimate_statistics(generator: Generator, slices: SlicePairs, model: Model
 
 
 def _batches(
-    generator: Generator, slices: SlicePairs, model: ModelConfig
+    generator: Generator, slices: SlicePairs
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """CT (b, C, h, w) and contrast (b,), in order."""
     device = next(generator.parameters()).device
     for index in np.array_split(np.arange(len(slices)), -(-len(slices) // _BATCH)):
-        ct = with_neighbours(slices.ct, slices.patient, index, model.input.neighbours)
         yield (
-            torch.from_numpy(ct.astype(np.float32)).to(device),
+            torch.from_numpy(slices.ct[index].astype(np.float32)).to(device),
             torch.from_numpy(slices.contrast[index]).to(device),
         )
