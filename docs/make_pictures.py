@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copy
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,14 +43,15 @@ class Sample:
 
 
 def main(demo: Path) -> None:
-    """Draw all three."""
-    header = read_header(demo / "model.safetensors")
+    """Draw all three, and keep the demo's screenshot of the viewer."""
+    header = read_header(demo / "demo.safetensors")
     sample = read_sample(demo, header.config.model)
     default = preset("default", contrasts=(sample.contrast,)).model
     PICTURES.mkdir(exist_ok=True)
     draw_sample(sample, PICTURES / "sample.png")
     draw_curve(header.history, PICTURES / "curve.png")
     draw_architecture(default, sample, PICTURES / "architecture.png")
+    copy(demo / "viewer.png", PICTURES)
 
 
 def read_sample(demo: Path, model: ModelConfig) -> Sample:
@@ -70,10 +72,10 @@ def read_sample(demo: Path, model: ModelConfig) -> Sample:
 
 
 def draw_sample(sample: Sample, path: Path) -> None:
-    """CT, real MR, synthetic MR and their difference, side by side."""
+    """CT, true MR, synthetic MR and their difference, side by side."""
     figure = new_figure(10, 2.9)
     images = (sample.ct, sample.real, sample.fake, sample.fake - sample.real)
-    titles = ("CT", f"real {sample.contrast}", f"synthetic {sample.contrast}", "difference")
+    titles = ("CT", f"true {sample.contrast}", f"synthetic {sample.contrast}", "difference")
     for axes, image, title in zip(figure.subplots(1, 4), images, titles, strict=True):
         colours = "RdBu_r" if title == "difference" else "gray"
         axes.imshow(image, cmap=colours, vmin=-1, vmax=1, aspect=sample.aspect)
@@ -95,12 +97,12 @@ def draw_curve(history: tuple[EpochRecord, ...], path: Path) -> None:
         values = [r.validation[name] for r in checked]
         right.plot([r.epoch for r in checked], values, lw=1.8, label=name.replace("_", " "))
     right.set(title="validation, in the head", xlabel="epoch", ylim=(0, 1))
-    for axes in (left, right):
+    for axes, corner in ((left, "upper right"), (right, "lower right")):
         axes.title.set(fontsize=10, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc=corner)
     figure.savefig(path)
 
 
