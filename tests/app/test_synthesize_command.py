@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_heads import OBLIQUE, SPLITS, head, picture_pairs, write_pictures, write_volumes
+from small_heads import (
+    OBLIQUE,
+    SPLITS,
+    head,
+    picture_pairs,
+    write_csv,
+    write_pictures,
+    write_volumes,
+)
 
 from napari_ct2mri.app.cli import main
 from napari_ct2mri.app.workflows.manifest import read_manifest
@@ -107,9 +116,33 @@ def test_settings_are_in_the_manifest_and_do_something(model: Path, tmp_path: Pa
 def test_an_mr_given_as_ct(model: Path, tmp_path: Path, fails: Fails) -> None:
     _, mr = write_volumes(tmp_path, 0)
     output = tmp_path / "out" / "x.nii.gz"
-    line = fails("synthesize", mr, output, "--model", model, "--modality", "MR", *CPU)
-    assert "expected a CT" in line
+    tokens = ("synthesize", mr, output, "--model", model, *CPU)
+    assert "expected a CT, got an MR" in fails(*tokens)
+    line = fails(*tokens, "--modality", "CT")
+    assert "mr.nii.gz: states that it is MR, expected CT" in line
     assert not output.parent.exists()
+
+
+def test_swapped_columns(model: Path, tmp_path: Path, fails: Fails) -> None:
+    ct, mr = write_volumes(tmp_path, 0)
+    pairs = write_csv(tmp_path / "pairs.csv", [(mr.name, ct.name, "ada", "T2", "test", "")])
+    swapped = "pairs.csv, line 2: .*mr.nii.gz: states that it is MR, expected CT"
+    line = fails("synthesize", pairs, tmp_path / "out", "--model", model, *CPU)
+    assert re.search(swapped, line)
+    line = fails("evaluate", pairs, "--output", tmp_path / "report", "--model", model, *CPU)
+    assert re.search(swapped, line)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_that_does_not_say_what_it_is(model: Path, tmp_path: Path, fails: Fails) -> None:
+    ct, _ = head(0)
+    unsaid, unscaled = tmp_path / "unsaid.nrrd", tmp_path / "unscaled.nii"
+    write_volume(Volume(ct, OBLIQUE, "unknown", "arbitrary"), unsaid)
+    write_volume(Volume(ct + 1000, OBLIQUE, "CT", "arbitrary"), unscaled)
+    tokens = (tmp_path / "out" / "mr.nii.gz", "--model", model, *CPU)
+    assert "--modality CT" in fails("synthesize", unsaid, *tokens)
+    assert main(["synthesize", str(unsaid), *map(str, tokens), "--modality", "CT"]) == 0
+    assert "--modality" not in fails("synthesize", unscaled, *tokens)
 
 
 def test_nan(model: Path, tmp_path: Path, fails: Fails) -> None:

@@ -275,12 +275,28 @@ def test_slope_that_differs_from_slice_to_slice(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path).data, expected)
 
 
-def test_mr_is_arbitrary_and_modality_can_be_overruled(tmp_path: Path) -> None:
+def test_mr_is_arbitrary(tmp_path: Path) -> None:
     write_series(tmp_path, SLICES, stack_of(5), Modality="MR", RescaleSlope="2")
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.data, SLICES * 2)
     assert (volume.modality, volume.unit) == ("MR", "arbitrary")
-    assert read_volume(tmp_path, modality="CT").modality == "CT"
+
+
+@pytest.mark.parametrize(("stated", "asked"), [("CT", "MR"), ("MR", "CT")])
+def test_a_stated_modality_is_not_overruled(tmp_path: Path, stated: Any, asked: Any) -> None:
+    write_series(tmp_path, SLICES, stack_of(5), Modality=stated)
+    with pytest.raises(ImageError, match=f"states that it is {stated}, expected {asked}") as raised:
+        read_volume(tmp_path, modality=asked)
+    assert "\n" not in str(raised.value)
+    assert read_volume(tmp_path, modality=stated).modality == stated
+
+
+def test_what_is_stated_neither_ct_nor_mr_is_taken_as_asked(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES, stack_of(5), Modality="OT")
+    assert read_volume(tmp_path).modality == "unknown"
+    asked = read_volume(tmp_path, modality="CT")
+    assert (asked.modality, asked.unit) == ("CT", "HU")
+    assert asked.notes == ("the file states modality OT, taken for CT as asked",)
 
 
 def test_a_ct_that_is_not_in_hu_says_so(tmp_path: Path) -> None:

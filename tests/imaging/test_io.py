@@ -133,6 +133,24 @@ def test_modality_given_needs_no_guess(tmp_path: Path) -> None:
     assert read_volume(path, modality="CT").unit == "HU"
 
 
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_stated_modality_is_not_overruled(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    write_volume(Volume(CT, OBLIQUE, "CT", "HU"), path)
+    with pytest.raises(ImageError, match="states that it is CT, expected MR") as raised:
+        read_volume(path, modality="MR")
+    assert one_line(raised, path)
+    assert read_volume(path, modality="CT").notes == ()
+
+
+def test_what_is_stated_unknown_is_taken_as_asked(tmp_path: Path) -> None:
+    path = tmp_path / "a.nrrd"
+    write_volume(Volume(GREY, unit="grey"), path)
+    asked = read_volume(path, modality="CT")
+    assert (asked.modality, asked.unit) == ("CT", "grey")
+    assert asked.notes == ("the file states modality unknown, taken for CT as asked",)
+
+
 def test_scan_reads_the_header_only(tmp_path: Path) -> None:
     write_volume(Volume(CT, OBLIQUE, "CT", "HU"), tmp_path / "a.nrrd")
     (series,) = scan(tmp_path / "a.nrrd")

@@ -19,7 +19,7 @@ from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.dicom_header import Header, read_header
 from napari_ct2mri.imaging.itk import quiet
 from napari_ct2mri.imaging.regrid import SAME_PLACE_MM, Grid, Pose, plan_grid, resample
-from napari_ct2mri.imaging.series import Series
+from napari_ct2mri.imaging.series import Series, settle_modality
 from napari_ct2mri.imaging.volume import Modality, Source, Unit, Volume
 
 __all__ = ["Stack", "find_stacks", "read_stack"]
@@ -228,16 +228,17 @@ def read_stack(stack: Stack, path: Path, modality: Modality | None = None) -> Vo
     Raises
     ------
     ImageError
-        If a file cannot be decoded, or two files at one position differ.
+        If a file cannot be decoded, two files at one position differ, or they state another
+        modality than ``modality``.
     """
     if stack.grid is None:
         raise ImageError(f"{path}: {stack.series.refusal}")
     first = stack.headers[0]
+    chosen, passed_over = settle_modality(first.stated_modality, modality, path)
     with quiet():
         _compare_twins(stack.twins)
         data = _pixels(stack.headers)
-    chosen = modality or first.modality
-    notes = stack.series.problems
+    notes = stack.series.problems + ((passed_over,) if passed_over else ())
     if chosen == "unknown":
         notes += (f"modality {first.stated_modality or 'not stated'}, neither CT nor MR",)
     unit: Unit = "HU" if chosen == "CT" and first.is_hu else "arbitrary"

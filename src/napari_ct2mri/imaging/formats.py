@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_ct2mri.errors import ImageError, VolumeError
 from napari_ct2mri.imaging.itk import open_image, quiet
 from napari_ct2mri.imaging.nifti import check_nifti, nan_message, unmistakable
-from napari_ct2mri.imaging.series import Series
+from napari_ct2mri.imaging.series import Series, settle_modality
 from napari_ct2mri.imaging.volume import Modality, Source, Unit, Volume, from_sitk
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def describe_file(path: Path) -> Series:
     return Series(
         uid="",
         kind=kind,
-        modality=_stated(metadata(reader))[0],
+        modality=settle_modality(_stated(metadata(reader))[0], None, path)[0],
         description=path.name,
         files=(path,),
         shape=None if refusal else ((*size, 1)[2], size[1], size[0]),
@@ -108,15 +108,15 @@ def metadata(reader: sitk.ImageFileReader) -> dict[str, str]:
     return {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
 
 
-def _stated(fields: Mapping[str, str]) -> tuple[Modality, Unit | None]:
-    """Modality and unit as the file states them: our own label, or a DICOM tag carried along."""
+def _stated(fields: Mapping[str, str]) -> tuple[str, Unit | None]:
+    """The file's word for its modality (or none) and its unit: our label, or a DICOM tag."""
     if label := _LABEL.search(fields.get(NOTES_KEY, "")):
         return label[1], label[2]  # type: ignore[return-value]
     for key in ("0008|0060", "modality", "Modality"):
         value = fields.get(key, "").removeprefix("MET_MOD_").upper()
-        if value in ("CT", "MR"):
-            return value, None  # type: ignore[return-value]
-    return "unknown", None
+        if value and value != "UNKNOWN":
+            return value[:16], None
+    return "", None
 
 
 def read_file(path: Path, modality: Modality | None = None) -> Volume:
@@ -125,7 +125,8 @@ def read_file(path: Path, modality: Modality | None = None) -> Volume:
     Raises
     ------
     ImageError
-        If it is damaged or cut off, has not three dimensions, or holds NaN or infinity.
+        If it is damaged or cut off, has not three dimensions, holds NaN or infinity, or states
+        another modality than ``modality``.
     """
     import SimpleITK as sitk
 
@@ -171,16 +172,17 @@ def _check_finite(data: NDArray[np.generic], path: Path) -> None:
 
 
 def _with_meaning(
-    volume: Volume, path: Path, stated: tuple[Modality, Unit | None], asked: Modality | None
+    volume: Volume, path: Path, stated: tuple[str, Unit | None], asked: Modality | None
 ) -> Volume:
     """Settle modality and unit, with a note for whatever was guessed."""
     lowest, highest = float(volume.data.min()), float(volume.data.max())
-    modality, unit = asked or stated[0], stated[1]
-    notes: list[str] = []
+    word, unit = stated
+    modality, passed_over = settle_modality(word, asked, path)
+    notes = [passed_over] if passed_over else []
     if modality == "unknown" and unit is None and asked is None:
         modality, reason = _guessed_modality(path, lowest)
-        notes.append(f"modality not stated, taken for {modality} by its {reason}")
-    if modality != stated[0] or unit is None:
+        notes.append(f"modality {word or 'not stated'}, taken for {modality} by its {reason}")
+    if unit is None or (modality != word and unit != "grey"):
         unit = "arbitrary"
         if modality == "CT":
             unit, doubt = _ct_unit(lowest, highest)

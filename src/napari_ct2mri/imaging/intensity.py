@@ -124,7 +124,7 @@ def mr_range(mr: Volume, mask: Mask | None = None) -> MrRange:
         If the volume is a CT, holds no head, is flat there, or has NaN or infinity in it.
     """
     if mr.modality == "CT" or mr.unit == "HU":
-        raise VolumeError("expected an MR, got a CT; swap the two inputs or say --modality MR")
+        raise VolumeError("expected an MR, got a CT; give the MR (are the two swapped?)")
     voxels = mr.data[head_mask(mr.data, mr.unit, "MR") if mask is None else mask]
     if voxels.size == 0:
         raise VolumeError("the MR shows no head in any slice; check the series")
@@ -183,12 +183,19 @@ def _to_unit(values: NDArray[Any], low: float, high: float) -> NDArray[np.float3
 
 def _check_ct(volume: Volume, windows: tuple[Window, ...]) -> None:
     if volume.modality == "MR":
-        raise VolumeError("expected a CT, got an MR; swap the two inputs or say --modality CT")
-    if volume.unit == "arbitrary":
         raise VolumeError(
-            "expected a CT in Hounsfield units, got one on an unknown scale "
-            f"({np.nanmin(volume.data):g} to {np.nanmax(volume.data):g}); rescale it to HU first, "
-            "or say --modality CT if the file merely does not state it"
+            "expected a CT, got an MR; give a CT, or, if this is one that does not state it, "
+            "read it as CT (--modality CT)"
+        )
+    if volume.unit == "arbitrary":
+        what = "one" if volume.modality == "CT" else "an image that does not state what it is,"
+        advice = (
+            "" if volume.modality == "CT" else "read it as CT (--modality CT) if it is one, or "
+        )
+        raise VolumeError(
+            f"expected a CT in Hounsfield units, got {what} on an unknown scale "
+            f"({np.nanmin(volume.data):g} to {np.nanmax(volume.data):g}); {advice}rescale it to HU "
+            "first"
         )
     if volume.unit == "grey" and len(windows) != 1:
         raise VolumeError(

@@ -63,7 +63,7 @@ def read_volume(
         Which of several: its number as listed by :func:`scan`, counted from 1, its UID, or a
         beginning or end of it.
     modality : Modality, optional
-        What the file is, whatever it says.
+        What the file is, where it does not say so itself.
 
     Returns
     -------
@@ -73,7 +73,8 @@ def read_volume(
     Raises
     ------
     ImageError
-        If there is nothing to be read, several series and none chosen, or a damaged file.
+        If there is nothing to be read, several series and none chosen, a damaged file, or
+        one that states another modality than ``modality``.
     """
     found = _find(Path(path))
     _, read = found[pick([s for s, _ in found], series, Path(path))]

@@ -1,4 +1,4 @@
-"""What a scan of a path finds, and how one of several is chosen."""
+"""What a scan of a path finds, how one of several is chosen, and what it is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.volume import Modality
 
-__all__ = ["Series", "pick"]
+__all__ = ["Series", "pick", "settle_modality"]
 
 _LISTED = 12
+_KNOWN: dict[str, Modality] = {"CT": "CT", "MR": "MR"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,39 @@ def pick(found: Sequence[Series], key: str | None, path: Path) -> int:
     if chosen.refusal:
         raise ImageError(f"{chosen.files[0] if len(chosen.files) == 1 else path}: {chosen.refusal}")
     return fits[0]
+
+
+def settle_modality(stated: str, asked: Modality | None, path: Path | str) -> tuple[Modality, str]:
+    """What an image is: as it states itself; as asked only where it does not.
+
+    Parameters
+    ----------
+    stated : str
+        The file's own word (``CT``, ``MR``, ``OT`` ...); empty where it has none.
+    asked : Modality, optional
+    path : Path or str
+        Named in the error.
+
+    Returns
+    -------
+    (Modality, str)
+        ``unknown`` where nobody says; and a note if a word of the file was passed over.
+
+    Raises
+    ------
+    ImageError
+        If it states the other of CT and MR than was asked for.
+    """
+    if known := _KNOWN.get(stated):
+        if asked in _KNOWN and asked != known:
+            raise ImageError(
+                f"{path}: states that it is {stated}, expected {asked}; give the {asked} here "
+                "(are CT and MR swapped?)"
+            )
+        return known, ""
+    if asked is None or asked == "unknown":
+        return "unknown", ""
+    return asked, f"the file states modality {stated}, taken for {asked} as asked" if stated else ""
 
 
 def _listing(found: Sequence[Series]) -> str:

@@ -127,7 +127,7 @@ def pair_stacks(pairs: PairList, output: Path, contrast: str | None = None) -> I
     """
     for (wanted, patient), rows in _by_output(pairs, contrast).items():
         _check_stems(pairs, rows, patient)
-        for rows_, volume in _read_stacks(rows):
+        for rows_, volume in _read_stacks(pairs, rows):
             paths = [prediction_path(output, row, wanted, volume.is_picture) for row in rows_]
             if volume.is_picture:
                 names = tuple(path.name for path in paths)
@@ -172,7 +172,9 @@ def _check_stems(pairs: PairList, rows: Iterable[PairRow], patient: str) -> None
             )
 
 
-def _read_stacks(rows: Iterable[PairRow]) -> Iterator[tuple[tuple[PairRow, ...], Volume]]:
+def _read_stacks(
+    pairs: PairList, rows: Iterable[PairRow]
+) -> Iterator[tuple[tuple[PairRow, ...], Volume]]:
     """Volumes one by one; pictures of one shape together, in the order of the rows."""
     import numpy as np
 
@@ -180,7 +182,10 @@ def _read_stacks(rows: Iterable[PairRow]) -> Iterator[tuple[tuple[PairRow, ...],
 
     pictures: dict[tuple[int, ...], list[tuple[PairRow, Volume]]] = defaultdict(list)
     for row in rows:
-        volume = read_volume(row.ct, series=row.series or None, modality="CT")
+        try:
+            volume = read_volume(row.ct, series=row.series or None, modality="CT")
+        except ImageError as error:
+            raise PairError(f"{pairs.path}, line {row.line}: {error}") from error
         if volume.is_picture:
             pictures[volume.data.shape].append((row, volume))
         else:

@@ -171,7 +171,8 @@ def makeable(
 
 def as_ct(volume: Volume) -> Volume:
     """The same volume as a CT, where nothing says that it is another thing (pictures)."""
-    return replace(volume, modality="CT") if volume.modality == "unknown" else volume
+    is_ct = volume.modality == "unknown" and volume.unit != "arbitrary"
+    return replace(volume, modality="CT") if is_ct else volume
 
 
 def _check_contrast(checkpoint: Checkpoint, contrast: str | None, name: str) -> None:
