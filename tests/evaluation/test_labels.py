@@ -32,7 +32,10 @@ A, B, C = stack(1), stack(2), stack(3)
         (A, A, "train-fit"),  # the graver of two
         (B, A[:1], "selection"),
         (B, C, "held-out"),
-        (B[:0], C[:0], "held-out"),
+        (B, C[:0], "held-out"),
+        (B[:0], C[:0], "unknown"),  # it does not say
+        (B[:0], C, "unknown"),
+        (B[:0], A[:1], "selection"),
     ],
 )
 def test_one_known_slice_marks_the_patient(

@@ -38,8 +38,10 @@ def label_of(
         Slices as they were read.
     unit : Unit
     trained_on, selected_on : sequence of Fingerprint
-        A checkpoint's lists.
+        A checkpoint's lists. Without the former nothing is held out for certain.
     """
     if was_seen(ct, unit, trained_on).any():
         return "train-fit"
-    return "selection" if was_seen(ct, unit, selected_on).any() else "held-out"
+    if was_seen(ct, unit, selected_on).any():
+        return "selection"
+    return "held-out" if trained_on else "unknown"
