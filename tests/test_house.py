@@ -143,8 +143,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_every_package_model_and_card(installed: Path) -> None:
     def held(folder: Path) -> set[str]:
-        files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-        return {str(p.relative_to(folder)) for p in files}
+        files = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+        return {
+            str(p) for p in files if not any(part.startswith((".", "__py")) for part in p.parts)
+        }
 
     expected = held(PACKAGE) | {f"models/{name}" for name in held(ROOT / "models")}
     assert held(installed / "napari_ct2mri") == expected
