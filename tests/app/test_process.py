@@ -65,6 +65,13 @@ def deaf(marker):
     yield Notice(str(os.getpid()))
     time.sleep(600)
 
+class OnlyHere:
+    pass
+
+def strange():
+    yield Notice("before")
+    return OnlyHere()
+
 def unpicklable():
     yield Notice("before")
     return lambda: 1
@@ -205,23 +212,28 @@ def test_a_deaf_job_is_killed_after_the_grace(record: Record, tmp_path: Path) ->
     assert not is_alive(int(record.events[0].text))  # type: ignore[attr-defined]
 
 
-def test_a_callback_that_raises_leaves_no_child(record: Record, tmp_path: Path) -> None:
+def test_a_callback_that_raises_is_an_error_and_leaves_no_child(
+    record: Record, tmp_path: Path
+) -> None:
     pids: list[int] = []
 
     def fail(event: Event) -> None:
         pids.append(int(event.text))  # type: ignore[attr-defined]
         raise RuntimeError("a bug in the viewer")
 
-    seen: list[object] = []
-    previous, threading.excepthook = threading.excepthook, lambda args: seen.append(args.exc_value)
-    try:
-        record.process.on_event = fail
-        record.process.start("ct2mri_test_jobs:endless", str(tmp_path / "marker"))
-        assert record.process.wait(20)
-    finally:
-        threading.excepthook = previous
-    assert isinstance(seen[0], RuntimeError)
+    record.process.on_event = fail
+    error = record.run("endless", str(tmp_path / "marker"))
+    assert type(error) is JobError
+    assert "RuntimeError: a bug in the viewer" in str(error)
+    assert "in fail" in logs(tmp_path)[0].read_text()
     assert not is_alive(pids[0])
+
+
+def test_a_result_that_cannot_be_read_here_is_an_error(record: Record) -> None:
+    error = record.run("strange")
+    assert type(error) is JobError
+    assert "ModuleNotFoundError" in str(error)
+    assert "\n" not in str(error)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -55,7 +55,8 @@ class JobProcess:
     on_result, on_error : callable
         Exactly one of them is called, once, when the child has ended: with the job's result,
         or with what stopped it: the job's own error (same type, same message),
-        :class:`JobCancelled`, or :class:`JobError` when the child crashed.
+        :class:`JobCancelled`, or :class:`JobError` when the child crashed, sent what cannot be
+        read here, or ``on_event`` raised.
 
     All three are called in a reader thread and may be set until :meth:`start`.
     """
@@ -148,19 +149,19 @@ class JobProcess:
             kind, value = self._read(child)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE_S)
-        finally:  # a callback that raises must not leave a child blocked on a full pipe
-            _kill_tree(child)
-            for pipe in (child.stdin, child.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
+        except BaseException as error:  # on_event, or an unpickling: whatever it is, somebody waits
+            with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
+                traceback.print_exc(file=file)
+            kind, value = "failure", f"the job's words could not be taken in: {_one_line(error)}"
+        _end(child)
         if kind == "result":
-            log.unlink(missing_ok=True)
+            _remove(log)
             self.on_result(value)
             return
-        error = self._error(kind, value, child.returncode, log)
-        if not isinstance(error, JobError):
-            log.unlink(missing_ok=True)
-        self.on_error(error)
+        error_ = self._error(kind, value, child.returncode, log)
+        if not isinstance(error_, JobError):
+            _remove(log)
+        self.on_error(error_)
 
     def _read(self, child: subprocess.Popen[bytes]) -> tuple[str, Any]:
         """Pass on events; return what follows them, ``("crash", None)`` where nothing does."""
@@ -194,6 +195,23 @@ def _write(child: subprocess.Popen[bytes], data: bytes) -> None:
         child.stdin.flush()
 
 
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child, should it still be blocked on a full pipe, and let go of its pipes."""
+    _kill_tree(child)
+    for pipe in (child.stdin, child.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]
+
+
+def _remove(log: Path) -> None:
+    with contextlib.suppress(OSError):
+        log.unlink()
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def _kill_tree(child: subprocess.Popen[bytes]) -> None:
     """Kill the child, with its whole session where there are sessions, and reap it."""
     if child.poll() is not None:
@@ -212,7 +230,11 @@ def _crash(returncode: int, log: Path) -> str:
             "the job was killed by the system (signal 9), most likely for lack of memory; "
             "lower the batch, the width or the frame, or close other programs"
         )
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    try:
+        text = log.read_text(errors="replace")
+    except OSError:  # somebody cleared the folder of temporary files
+        text = ""
+    lines = [line for line in text.splitlines() if line.strip()]
     reason = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
     return f"the job crashed ({reason}): {lines[-1].strip() if lines else 'it left no message'}"
 
@@ -243,7 +265,7 @@ def _child_main() -> None:
         os._exit(1)
     except BaseException as error:
         traceback.print_exc()
-        outcome = ("failure", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        outcome = ("failure", _one_line(error))
     with contextlib.suppress(BrokenPipeError):
         send(*outcome)
 
