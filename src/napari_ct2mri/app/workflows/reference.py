@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Reference", "find_reference"]
 
-_MIN_HEAD = 0.01  # part of a slice that a head covers; less is an empty slice, as in training
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
@@ -57,11 +55,12 @@ def find_reference(pair: PatientPair) -> Reference | None:
     """Find the slices of ``pair`` that can be measured, ``None`` if there are none."""
     from napari_ct2mri.imaging.head import head_mask
     from napari_ct2mri.imaging.intensity import mr_range
+    from napari_ct2mri.pix2pix.slices import MIN_HEAD
 
     ct_head = head_mask(pair.ct.data, pair.ct.unit, "CT")
     mr_head = head_mask(pair.mr.data, pair.mr.unit, "MR")
     covered = np.minimum(ct_head.mean(axis=(1, 2)), mr_head.mean(axis=(1, 2)))
-    full = np.flatnonzero(covered >= _MIN_HEAD)
+    full = np.flatnonzero(covered >= MIN_HEAD)
     if not len(full):
         return None
     return Reference(pair, full, (ct_head | mr_head)[full], mr_range(pair.mr, mr_head))
