@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from napari_ct2mri.evaluation import (
     PatientImages,
     SliceFigures,
     at_measuring_size,
+    fit_patient,
     per_patient,
     per_set,
     psnr,
@@ -49,6 +51,22 @@ def test_one_gain_and_offset_serve_the_whole_patient() -> None:
         assert row.figures.head_psnr_fitted == pytest.approx(expected, rel=1e-9)
     one = score_patient(images.by("x", 2 * images.real + 30))
     assert all(row.figures.head_psnr_fitted > 200 for row in one)  # one gain: exact but rounding
+
+
+def test_one_gain_and_offset_serve_all_volumes_of_a_patient() -> None:
+    one = patient(slices=2)
+    whole = patient(slices=5)
+    parts = [replace(whole, **_cut(whole, part)) for part in (slice(0, 2), slice(2, 5))]
+    fit = fit_patient(parts)
+    assert fit == pytest.approx(fit_patient([whole]), rel=1e-9)
+    assert fit != pytest.approx(fit_patient([one]), rel=1e-3)
+    rows = [row for part in parts for row in score_patient(part, fit)]
+    for row, expected in zip(rows, score_patient(whole), strict=True):
+        assert row.figures.head_psnr_fitted == pytest.approx(expected.figures.head_psnr_fitted)
+
+
+def _cut(images: PatientImages, part: slice) -> dict[str, Any]:
+    return {name: getattr(images, name)[part] for name in ("slice_names", "real", "fake", "head")}
 
 
 def test_patients_weigh_the_same_in_a_set_however_many_slices_they_have() -> None:

@@ -7,6 +7,7 @@ double precision.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -121,13 +122,13 @@ def sharpness(fake: Image, real: Image, head: Mask | None = None) -> float:
 
 
 def gain_and_offset(
-    fakes: NDArray[Any], reals: NDArray[Any], heads: NDArray[np.bool_]
+    fakes: Iterable[Image], reals: Iterable[Image], heads: Iterable[Mask]
 ) -> tuple[float, float]:
     """Gain and offset with the least squared error of ``gain * fake + offset`` from ``real``.
 
     Parameters
     ----------
-    fakes, reals, heads : (n, H, W)
+    fakes, reals, heads : n of (H, W)
         All slices of one patient: a pair of numbers each would flatter.
 
     Returns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "SetFigures",
     "SliceFigures",
     "at_measuring_size",
+    "fit_patient",
     "per_patient",
     "per_set",
     "score_patient",
@@ -152,9 +154,33 @@ def at_measuring_size(images: NDArray[Any], side: int = MEASURING_SIDE) -> NDArr
     return resized > 0.5 if images.dtype == bool else resized
 
 
-def score_patient(images: PatientImages) -> tuple[SliceFigures, ...]:
-    """Measure every slice of one patient."""
-    fit = gain_and_offset(images.fake, images.real, images.head)
+def fit_patient(parts: Sequence[PatientImages]) -> tuple[float, float]:
+    """The one gain and offset of a patient whose slices come in several volumes or sizes.
+
+    Parameters
+    ----------
+    parts : sequence of PatientImages
+        Of one patient, contrast, predictor and data range.
+    """
+    return gain_and_offset(
+        chain.from_iterable(part.fake for part in parts),
+        chain.from_iterable(part.real for part in parts),
+        chain.from_iterable(part.head for part in parts),
+    )
+
+
+def score_patient(
+    images: PatientImages, fit: tuple[float, float] | None = None
+) -> tuple[SliceFigures, ...]:
+    """Measure every slice of one patient.
+
+    Parameters
+    ----------
+    images : PatientImages
+    fit : (gain, offset), optional
+        Of :func:`fit_patient`, where these are not all of the patient's slices.
+    """
+    fit = fit or fit_patient([images])
     stacks = zip(images.slice_names, images.fake, images.real, images.head, strict=True)
     return tuple(
         SliceFigures(

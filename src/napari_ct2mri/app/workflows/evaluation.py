@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,6 +100,17 @@ def evaluate(
     return Evaluated(report, write_report(report, output))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One volume, or the pictures of one size, of a patient and contrast.
+
+    ``trivial`` are the images (n, H, W) of the other predictors, by name.
+    """
+
+    images: PatientImages
+    trivial: Mapping[str, NDArray[np.float32]]
+
+
 class _Measured:
     """What was measured so far, and what the model is known to have seen."""
 
@@ -108,16 +120,21 @@ class _Measured:
         self.empty = 0
         self._labels: dict[str, set[Label]] = defaultdict(set)
 
-    def add(self, images: PatientImages, trivial: Mapping[str, NDArray[np.float32]]) -> None:
+    def add(self, parts: Sequence[_Part]) -> None:
         """Score a model's slices of one patient, then the trivial predictors'."""
-        from napari_ct2mri.evaluation import pick_examples, score_patient
+        from napari_ct2mri.evaluation import fit_patient, pick_examples, score_patient
 
-        scored = score_patient(images)
-        self._labels[images.patient].add(images.label)
-        self.slices += scored
-        self.examples += pick_examples(images, scored)
-        for name, fake in trivial.items():
-            self.slices += score_patient(images.by(name, fake))
+        fit = fit_patient([part.images for part in parts])
+        for part in parts:
+            scored = score_patient(part.images, fit)
+            self._labels[part.images.patient].add(part.images.label)
+            self.slices += scored
+            self.examples += pick_examples(part.images, scored)
+        for name in parts[0].trivial:
+            others = [part.images.by(name, part.trivial[name]) for part in parts]
+            fit = fit_patient(others)
+            for other in others:
+                self.slices += score_patient(other, fit)
 
     def report(self, notes: tuple[str, ...]) -> Report:
         """All of it; every slice of a patient carries the gravest label of any."""
@@ -145,15 +162,20 @@ def _measure(source: Predictions, rows: PairList, whole: PairList) -> Job[_Measu
     done = 0
     for contrast in rows.contrasts:
         baselines = yield from read_baselines(whole, contrast)
-        for pair in read_patients(rows.where("all", contrast)):
-            done += len(pair.rows)
-            reference = find_reference(pair)
-            measured.empty += len(pair.ct.data) - (len(reference.slices) if reference else 0)
-            if reference:
-                fake = yield from source.predict(reference)
-                images = _images(reference, fake, source)
-                trivial = baselines.predict(reference)
-                measured.add(images, {k: _output(v, reference) for k, v in trivial.items()})
+        pairs = read_patients(rows.where("all", contrast))
+        for _, group in groupby(pairs, lambda pair: (pair.patient, pair.ct.is_picture)):
+            parts: list[_Part] = []  # all of a patient's: one gain and offset serves them
+            for pair in group:
+                done += len(pair.rows)
+                reference = find_reference(pair)
+                measured.empty += len(pair.ct.data) - (len(reference.slices) if reference else 0)
+                if reference:
+                    fake = yield from source.predict(reference)
+                    trivial = baselines.predict(reference)
+                    outputs = {k: _output(v, reference) for k, v in trivial.items()}
+                    parts.append(_Part(_images(reference, fake, source), outputs))
+            if parts:
+                measured.add(parts)
             yield Progress(done, len(rows.rows), "pairs measured")
     if measured.empty:
         yield Notice(_empty(measured.empty))
