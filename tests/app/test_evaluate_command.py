@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 import numpy as np
 import pytest
-from small_heads import picture_pairs, volume_pairs
+from small_heads import OBLIQUE, head, picture_pairs, volume_pairs, write_csv
 
 from napari_ct2mri.app.cli import main
 from napari_ct2mri.imaging.io import read_volume, write_volume
@@ -193,6 +194,42 @@ def test_volumes_are_measured_on_their_own_grid(model: Path, volumes: Path, tmp_
     label_of_test(made, volumes, by_files)
     again = patients(by_files)["tiny", "dot"]
     assert again["mean"]["head_mae"] == pytest.approx(row["mean"]["head_mae"], rel=1e-5)
+
+
+def test_predictions_on_another_grid_are_refused(tmp_path: Path, fails: Fails) -> None:
+    pairs = volume_pairs(tmp_path / "data", {"dot": "test"})
+    made = read_volume(tmp_path / "data" / "dot" / "mr.nii.gz")
+    x, y, z = made.geometry.origin
+    moved = replace(made, geometry=replace(made.geometry, origin=(x, y, z + 0.5)))
+    file = tmp_path / "made" / "T2" / "dot" / "ct.nii.gz"
+    write_volume(moved, file)
+    tokens = ("evaluate", pairs, "--output", tmp_path / "report", "--predictions", file.parents[2])
+    assert "does not lie on the grid of the CT of line 2" in fails(*tokens)
+    write_volume(made, file)
+    assert main([str(token) for token in tokens]) == 0
+
+
+def test_one_gain_and_offset_serve_both_volumes_of_a_patient(tmp_path: Path) -> None:
+    """Each alone could be fitted by a gain of its own; the two have opposite ones."""
+    rows: list[tuple[object, ...]] = []
+    for index, gain in enumerate((1, -1)):
+        ct, mr = head(index)
+        for name, volume in {
+            f"ct{index}.nii.gz": Volume(ct, OBLIQUE, "CT", "HU"),
+            f"mr{index}.nii.gz": Volume(mr, OBLIQUE, "MR", "arbitrary"),
+            f"made/T2/dot/ct{index}.nii.gz": Volume(gain * mr, OBLIQUE, "MR", "arbitrary"),
+        }.items():
+            write_volume(volume, tmp_path / name)
+        rows.append((f"ct{index}.nii.gz", f"mr{index}.nii.gz", "dot", "T2", "test", ""))
+    for name, some in (("one", rows[1:]), ("both", rows)):
+        pairs = write_csv(tmp_path / f"{name}.csv", some)
+        label_of_test(tmp_path / "made", pairs, tmp_path / name)
+    fitted = {
+        name: patients(tmp_path / name)["made", "dot"]["mean"]["head_psnr_fitted"]
+        for name in ("one", "both")
+    }
+    assert fitted["one"] > 25
+    assert fitted["both"] < 15
 
 
 def test_published_differs_and_says_so(model: Path, pictures: Path, tmp_path: Path) -> None:

@@ -147,6 +147,14 @@ class FolderPredictions:
                 f"{path}: expected {_size(pair.ct.data)} voxels as in the CT of line {row.line}, "
                 f"got {_size(volume.data)}"
             )
+        if not pair.ct.is_picture and not pair.ct.geometry.is_close(
+            volume.geometry, tolerance_mm=0.01
+        ):
+            raise EvaluationError(
+                f"{path}: does not lie on the grid of the CT of line {row.line}: spacing "
+                f"{volume.geometry.spacing} vs {pair.ct.geometry.spacing} mm, origin "
+                f"{volume.geometry.origin} vs {pair.ct.geometry.origin} mm; resample it onto the CT"
+            )
         return volume.data.astype(np.float32)
 
 
