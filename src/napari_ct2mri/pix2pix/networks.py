@@ -58,9 +58,9 @@ class Generator(nn.Module):
         for down in self.down:
             x = down(x)
             skips.append(x)
-        y = self.up[-1](skips.pop())
+        y = self.up[-1](nn.functional.relu(skips.pop()))
         for up in reversed(list(self.up)[:-1]):
-            y = up(torch.cat([skips.pop(), y], dim=1))
+            y = up(torch.cat([skips.pop(), y], dim=1).relu_())
         return torch.tanh(y)
 
 
@@ -74,11 +74,11 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, outputs, H/2, W/2)."""
-        return nn.functional.leaky_relu(self.norm(self.conv(x)), _LEAK)
+        return nn.functional.leaky_relu(self.norm(self.conv(x)), _LEAK, inplace=True)
 
 
 class Up(nn.Module):
-    """ReLU, 4x4 transposed convolution at stride 2, normalisation, dropout."""
+    """4x4 transposed convolution at stride 2, normalisation, dropout; its input has been ReLU'd."""
 
     def __init__(self, inputs: int, outputs: int, norm: str | None, dropout: float) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, outputs, 2H, 2W)."""
-        y: Tensor = self.dropout(self.norm(self.conv(nn.functional.relu(x))))
+        y: Tensor = self.dropout(self.norm(self.conv(x)))
         return y
 
 
@@ -98,12 +98,12 @@ class Discriminator(nn.Module):
     def __init__(self, inputs: int, width: int = 64) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
-        layers: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(_LEAK)]
+        layers: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(_LEAK, True)]
         for before, after, stride in zip(widths, widths[1:], (2, 2, 1), strict=False):
             layers += [
                 nn.Conv2d(before, after, 4, stride, 1, bias=False),
                 nn.BatchNorm2d(after),
-                nn.LeakyReLU(_LEAK),
+                nn.LeakyReLU(_LEAK, True),
             ]
         layers.append(nn.Conv2d(widths[-1], 1, 4, 1, 1))
         self.layers = nn.Sequential(*layers)
