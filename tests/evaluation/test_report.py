@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,31 @@ def test_a_file_in_the_way_is_an_error_and_stays(report: Report, tmp_path: Path)
     with pytest.raises(EvaluationError, match="cannot write there"):
         write_report(report, tmp_path / "taken")
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_figures_of_the_former_report_go_and_nothing_else(report: Report, tmp_path: Path) -> None:
+    directory = tmp_path / "report"
+    write_report(report, directory)
+    listed = json.loads((directory / "report.json").read_text())["files"]
+    assert sorted(listed) == sorted(path.name for path in directory.iterdir())
+    others = [directory / "figure-mine.png", directory / "notes.csv", tmp_path / "figure-x.png"]
+    for other in others:
+        other.write_text("mine")
+    found = json.loads((directory / "report.json").read_text())
+    found["files"] += ["notes.csv", "../figure-x.png", "figure-/../../figure-x.png"]
+    (directory / "report.json").write_text(json.dumps(found))
+    write_report(replace(report, examples=report.examples[:3]), directory)
+    assert len(list(directory.glob("figure-T2-*.png"))) == 1
+    assert {other.read_text() for other in others} == {"mine"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": 3}', '{"files": [7]}'])
+def test_a_former_report_that_is_none_is_replaced(
+    report: Report, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "report.json").write_text(text)
+    write_report(report, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["format"] == 1
 
 
 def test_writing_again_replaces_and_leaves_no_rest(folder: Path, report: Report) -> None:

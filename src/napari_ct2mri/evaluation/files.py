@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from napari_ct2mri.evaluation.report import NOTICE, Example, Report
 from napari_ct2mri.evaluation.scores import PatientFigures, SetFigures, SliceFigures
 
 __all__ = ["to_json", "write_report"]
+
+_REPORT = "report.json"
+_MAX_BYTES = 512 * 2**20
+_FIGURE = re.compile(r"figure-[^/\\\0:]{1,240}\.png")
+"""Names that :func:`write_report` gives: below no other folder."""
 
 _DEFINITIONS = {
     "head": "union of the CT's and the real MR's foreground, never taken from the prediction",
@@ -36,6 +42,8 @@ _DEFINITIONS = {
 
 def write_report(report: Report, directory: Path) -> tuple[Path, ...]:
     """Write everything below ``directory``, each file in one step.
+
+    Figures that a former report there lists and this one has not are removed; nothing else is.
 
     Returns
     -------
@@ -60,17 +68,29 @@ def write_report(report: Report, directory: Path) -> tuple[Path, ...]:
         while f"{name}.png" in files:  # "a/b" and "a_b" are two patients
             name += "_"
         files[f"{name}.png"] = draw_examples(examples)
-    files["report.json"] = to_json(report).encode()
-    return tuple(_write(directory / name, content) for name, content in files.items())
+    former = _figures_of(directory / _REPORT)
+    written = [_write(directory / name, content) for name, content in files.items()]
+    for name in former - files.keys():
+        _remove(directory / name)
+    names = (*files, _REPORT)
+    return (*written, _write(directory / _REPORT, to_json(report, names).encode()))
 
 
-def to_json(report: Report) -> str:
-    """Everything but the images; what is not a finite number is null."""
+def to_json(report: Report, files: Iterable[str] = ()) -> str:
+    """Everything but the images; what is not a finite number is null.
+
+    Parameters
+    ----------
+    report : Report
+    files : iterable of str
+        Names of the files that are written beside it.
+    """
     return json.dumps(
         {
             "format": 1,
             "notice": NOTICE,
             "notes": report.notes,
+            "files": list(files),
             "labels": {label: MEANING[label] for label in report.labels},
             "definitions": _DEFINITIONS,
             "sets": [_nested(row) for row in report.sets],
@@ -80,6 +100,26 @@ def to_json(report: Report) -> str:
         indent=1,
         allow_nan=False,
     )
+
+
+def _figures_of(path: Path) -> set[str]:
+    """The figures that a report on disk lists, by name; none if it is no report of ours."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            return set()
+        listed = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {name for name in listed if _FIGURE.fullmatch(name)}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return set()
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EvaluationError(
+            f"{path}: a figure of the former report cannot be removed: {error.strerror}"
+        ) from error
 
 
 def _groups(examples: Iterable[Example]) -> dict[tuple[str, str, str], list[Example]]:
