@@ -53,6 +53,22 @@ def test_a_run_with_nothing_left_is_forgotten(tmp_path: Path) -> None:
     assert [run.model for run in manifest.runs] == ["two"]
 
 
+def test_a_model_is_found_again_after_both_have_moved(tmp_path: Path) -> None:
+    before, after = tmp_path / "ann", tmp_path / "bob"
+    model = write(before, "models/mine.safetensors", "weights")
+    out = before / "out"
+    a = write(out, "a.png", "a")
+    path = record(out, Run(model=str(model), digest="1" * 64), [a])
+    assert "ann" not in path.read_text()
+    record(out, Run(model=str(model), digest="1" * 64), [a])
+    before.rename(after)
+    manifest = read_manifest(after / "out")
+    assert manifest is not None
+    (run,) = manifest.runs
+    assert run.checkpoint(after / "out") == (after / "models" / "mine.safetensors").resolve()
+    assert ONE.checkpoint(after / "out") == "one"
+
+
 def test_no_manifest_is_none(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) is None
 

@@ -68,7 +68,8 @@ def test_a_pair_list_by_contrast_and_patient(model: Path, pictures: Path, tmp_pa
     assert manifest is not None
     (run,) = manifest.runs
     assert run.digest == load_checkpoint(model).digest
-    assert run.model == str(model.resolve())
+    assert not Path(run.model).is_absolute()
+    assert run.checkpoint(tmp_path) == model.resolve()
     assert sorted(run.files) == found
 
 

@@ -27,7 +27,9 @@ _MAX_BYTES = 64 * 2**20
 class Run(Frozen):
     """One run of ``synthesize``."""
 
-    model: str = Field(description="A released model's name, or the checkpoint's path.")
+    model: str = Field(
+        description="A released model's name, or the checkpoint's path, as seen from the folder."
+    )
     digest: str = Field(
         pattern="^[0-9a-f]{64}$", description="SHA-256 over the checkpoint's two fingerprint lists."
     )
@@ -36,6 +38,11 @@ class Run(Frozen):
     files: dict[str, str] = Field(
         default_factory=dict, description="Path under the folder: SHA-256 of the file."
     )
+
+    def checkpoint(self, folder: Path) -> str | Path:
+        """The model as ``find_model`` takes it."""
+        path = folder / self.model
+        return path.resolve() if path.is_file() else self.model
 
 
 class Manifest(Frozen):
@@ -80,11 +87,14 @@ def read_manifest(folder: Path) -> Manifest | None:
 def record(folder: Path, run: Run, files: Iterable[Path]) -> Path:
     """Add files that ``run`` has just written under ``folder``; they leave older runs.
 
+    A model's whole path, which may name a person, is kept as seen from ``folder``.
+
     Returns
     -------
     Path
         The manifest, replaced in one step.
     """
+    run = run.model_copy(update={"model": _seen_from(folder, run.model)})
     written = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
     known = read_manifest(folder) or Manifest()
     runs = [_without(old, written) for old in known.runs]
@@ -99,6 +109,16 @@ def record(folder: Path, run: Run, files: Iterable[Path]) -> Path:
     temporary.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     temporary.replace(path)
     return path
+
+
+def _seen_from(folder: Path, model: str) -> str:
+    """A path relative to ``folder``; a released model's name as it is."""
+    if not Path(model).is_absolute():
+        return model
+    try:
+        return Path(os.path.relpath(model, folder.resolve())).as_posix()
+    except ValueError:  # on another drive of Windows
+        return Path(model).name
 
 
 def _without(run: Run, files: Mapping[str, str]) -> Run:

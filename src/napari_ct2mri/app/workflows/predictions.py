@@ -169,7 +169,7 @@ def _models_of(manifest: Manifest | None, folder: Path) -> tuple[dict[str, Seen]
     doubts: list[str] = []
     for run in manifest.runs:
         try:
-            model = Checkpoint(read_header(find_model(run.model)), {})
+            model = Checkpoint(read_header(find_model(run.checkpoint(folder))), {})
         except CheckpointError as error:
             doubts.append(f"the model of {folder} cannot be asked whom it has seen: {error}")
             continue
