@@ -336,6 +336,35 @@ def test_synthesis_refuses_in_words(
     assert "'photo' is in colour" in told.pop()
 
 
+def test_with_only_an_mr_it_refuses_and_stays_usable(
+    viewer: Viewer,
+    panel: OpenPanel,
+    qtbot: QtBot,
+    settle: Settle,
+    told: list[str],
+    model: Path,
+) -> None:
+    ct, mr = head_pair()
+    add_volume(viewer, mr, "head T2")
+    synthesize = panel("Synthesize")
+    synthesize.model.add_file(model)
+    click(qtbot, synthesize.go)
+    assert told.pop().startswith("no layer is chosen as CT")
+    synthesize.ct.select(viewer.layers["head T2"])
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert "expected a CT, got an MR" in told.pop()
+    assert "expected a CT, got an MR" in synthesize.status.text()
+    assert [layer.name for layer in viewer.layers] == ["head T2"]
+    assert not synthesize.stop.isEnabled()
+    add_volume(viewer, ct, "head CT")
+    synthesize.ct.select(viewer.layers["head CT"])
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert not told
+    assert "head CT · synthetic T2" in viewer.layers
+
+
 def test_a_model_is_chosen_by_its_file(panel: OpenPanel, told: list[str], model: Path) -> None:
     chooser = panel("Synthesize").model
     chooser.add_file(model.with_name("none.safetensors"))
