@@ -18,7 +18,7 @@ from napari_ct2mri.jobs import Job, Notice, Progress
 
 if TYPE_CHECKING:
     from napari_ct2mri.app.workflows.reference import Reference
-    from napari_ct2mri.evaluation import Label, PatientImages
+    from napari_ct2mri.evaluation import Label
     from napari_ct2mri.imaging.io import Series
     from napari_ct2mri.pix2pix.checkpoint import TrainResult
     from napari_ct2mri.pix2pix.pairs import PairRow, Split
@@ -153,7 +153,8 @@ def compare(
         notes.append(f"{left_out} slices left out: the CT or the MR shows no head there")
     for text in notes:
         yield Notice(text)
-    images = _measurable(reference, fake, label, Path(model).stem if model else "synthetic")
+    made = fake.data[reference.slices].astype(np.float32, copy=False)
+    images = reference.images(made, label, Path(model).stem if model else "synthetic")
     black = images.by("black", np.zeros_like(images.real))
     table = Report((*score_patient(images), *score_patient(black))).table("patients")
     columns = zip(*(row[-len(TITLES) :] for row in table.rows), strict=True)
@@ -177,31 +178,6 @@ def _label(reference: Reference, model: str) -> tuple[Label, tuple[str, ...]]:
     ct = reference.pair.ct
     slices = ct.data[reference.slices]
     return label_of(slices, ct.unit, known.trained_on, known.selected_on), ()
-
-
-def _measurable(reference: Reference, fake: Volume, label: Label, predictor: str) -> PatientImages:
-    """Output units, and for pictures the size at which they are measured."""
-    from napari_ct2mri.evaluation import PatientImages, at_measuring_size
-    from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX, unit_to_output
-
-    is_picture = reference.pair.ct.is_picture
-    stacks = (
-        unit_to_output(reference.real(), is_picture=is_picture),
-        fake.data[reference.slices],
-        reference.head,
-    )
-    real, made, head = (at_measuring_size(stack) for stack in stacks) if is_picture else stacks
-    return PatientImages(
-        patient=reference.pair.patient,
-        contrast=reference.pair.contrast,
-        label=label,
-        slice_names=tuple(str(i) for i in reference.slices),
-        real=real,
-        fake=made,
-        head=head,
-        data_range=GREY_MAX if is_picture else OUTPUT_MAX,
-        predictor=predictor,
-    )
 
 
 def _row(path: Path, number: int, entry: PairEntry) -> PairRow:

@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.app.workflows.baselines import read_baselines
-from napari_ct2mri.app.workflows.files import stem
 from napari_ct2mri.app.workflows.predictions import (
     FolderPredictions,
     ModelPredictions,
     Predictions,
 )
-from napari_ct2mri.app.workflows.reference import Reference, find_reference
+from napari_ct2mri.app.workflows.reference import find_reference
 from napari_ct2mri.app.workflows.synthesis import load_model, makeable
 from napari_ct2mri.errors import ConfigError, PairError
 from napari_ct2mri.jobs import Job, Notice, Progress
@@ -172,8 +171,9 @@ def _measure(source: Predictions, rows: PairList, whole: PairList) -> Job[_Measu
                 if reference:
                     fake = yield from source.predict(reference)
                     trivial = baselines.predict(reference)
-                    outputs = {k: _output(v, reference) for k, v in trivial.items()}
-                    parts.append(_Part(_images(reference, fake, source), outputs))
+                    outputs = {k: reference.output(v) for k, v in trivial.items()}
+                    images = reference.images(fake, source.label(reference), source.name)
+                    parts.append(_Part(images, outputs))
             if parts:
                 measured.add(parts)
             yield Progress(done, len(rows.rows), "pairs measured")
@@ -192,49 +192,6 @@ def _rows(pairs: PairList, split: Split | Literal["all"], contrast: str | None) 
             "and --contrast"
         )
     return rows
-
-
-def _images(reference: Reference, fake: NDArray[np.float32], source: Predictions) -> PatientImages:
-    """Everything in output units and at the size at which it is measured."""
-    from napari_ct2mri.evaluation import PatientImages
-    from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX, as_picture
-
-    pair = reference.pair
-    ct = as_picture(pair.ct.data[reference.slices], pair.ct.unit)
-    return PatientImages(
-        patient=pair.patient,
-        contrast=pair.contrast,
-        label=source.label(reference),
-        slice_names=_names(reference),
-        real=_output(reference.real(), reference),
-        fake=_sized(fake, reference),
-        head=_sized(reference.head, reference),
-        data_range=GREY_MAX if pair.ct.is_picture else OUTPUT_MAX,
-        ct=_sized(ct, reference),
-        predictor=source.name,
-    )
-
-
-def _output(unit: NDArray[np.float32], reference: Reference) -> NDArray[np.float32]:
-    from napari_ct2mri.imaging.intensity import unit_to_output
-
-    is_picture = reference.pair.ct.is_picture
-    return _sized(unit_to_output(unit, is_picture=is_picture), reference)
-
-
-def _sized(images: NDArray[Any], reference: Reference) -> NDArray[Any]:
-    from napari_ct2mri.evaluation import at_measuring_size
-
-    return at_measuring_size(images) if reference.pair.ct.is_picture else images
-
-
-def _names(reference: Reference) -> tuple[str, ...]:
-    """The CT file of a picture; file and axial slice, from inferior, of a volume."""
-    rows = reference.pair.rows
-    if not reference.pair.ct.is_picture:
-        return tuple(f"{stem(rows[0].ct)}:{i}" for i in reference.slices)
-    names = tuple(stem(rows[i].ct) for i in reference.slices)
-    return names if len(set(names)) == len(names) else tuple(str(i) for i in reference.slices)
 
 
 def _empty(count: int) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_ct2mri.app.workflows.files import stem
+
 if TYPE_CHECKING:
+    from napari_ct2mri.evaluation import Label, PatientImages
     from napari_ct2mri.imaging.intensity import MrRange
     from napari_ct2mri.pix2pix.slices import PatientPair
 
@@ -49,6 +52,53 @@ class Reference:
         from napari_ct2mri.imaging.intensity import mr_to_unit
 
         return mr_to_unit(self.pair.mr.data[self.slices[part]], self.range)
+
+    def images(self, fake: NDArray[np.float32], label: Label, predictor: str) -> PatientImages:
+        """Everything in output units and at the size at which it is measured.
+
+        Parameters
+        ----------
+        fake : (n, H, W), output units
+        label, predictor
+            As :class:`~napari_ct2mri.evaluation.PatientImages` has them.
+        """
+        from napari_ct2mri.evaluation import PatientImages
+        from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX, as_picture
+
+        ct = self.pair.ct
+        return PatientImages(
+            patient=self.pair.patient,
+            contrast=self.pair.contrast,
+            label=label,
+            slice_names=self._names(),
+            real=self.output(self.real()),
+            fake=self._sized(fake),
+            head=self._sized(self.head),
+            data_range=GREY_MAX if ct.is_picture else OUTPUT_MAX,
+            ct=self._sized(as_picture(ct.data[self.slices], ct.unit)),
+            predictor=predictor,
+        )
+
+    def output(self, unit: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[-1, 1] to output units, at the size at which it is measured."""
+        from napari_ct2mri.imaging.intensity import unit_to_output
+
+        return self._sized(unit_to_output(unit, is_picture=self.pair.ct.is_picture))
+
+    def _sized(self, images: NDArray[Any]) -> NDArray[Any]:
+        from napari_ct2mri.evaluation import at_measuring_size
+
+        return at_measuring_size(images) if self.pair.ct.is_picture else images
+
+    def _names(self) -> tuple[str, ...]:
+        """The CT file of a picture; file and axial slice, from inferior, of a volume."""
+        rows = self.pair.rows
+        if not self.pair.ct.is_picture:
+            return tuple(f"{stem(rows[0].ct)}:{i}" for i in self.slices)
+        is_each = len(rows) == len(self.pair.ct.data)  # a row a picture, not a stack of layers
+        files = tuple(stem(rows[i].ct) for i in self.slices) if is_each else ()
+        numbers = tuple(str(i) for i in self.slices)
+        return files if len(set(files)) == len(numbers) else numbers
 
 
 def find_reference(pair: PatientPair) -> Reference | None:
