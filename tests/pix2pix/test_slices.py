@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from skimage.io import imsave
+from skimage.io import imread, imsave
 
 from napari_ct2mri.config import ModelConfig, preset
 from napari_ct2mri.errors import PairError
@@ -47,6 +47,15 @@ def test_slices_come_in_the_network_s_frame(make_pairs: MakePairs) -> None:
     assert slices.patient.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert len({f.sha256 for f in slices.fingerprints}) == 9
     assert not notices
+
+
+def test_pictures_of_several_sizes_are_one_patient(make_pairs: MakePairs, tmp_path: Path) -> None:
+    path = make_pairs({"a": ("T2", "train"), "b": ("T2", "train")})
+    for kind in ("ct", "mr"):
+        file = tmp_path / f"a-{kind}-1.png"
+        imsave(file, np.pad(imread(file), 8), check_contrast=False)
+    slices, _ = _load(path, _model())
+    assert slices.patient.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_ct_and_mr_stay_aligned(make_pairs: MakePairs) -> None:

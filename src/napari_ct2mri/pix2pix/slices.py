@@ -126,7 +126,9 @@ def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
     """
     parts: list[SlicePairs] = []
     skipped = done = 0
-    for number, pair in enumerate(read_patients(pairs)):
+    numbers: dict[tuple[str, str], int] = {}  # several volumes of a patient share one
+    for pair in read_patients(pairs):
+        number = numbers.setdefault((pair.patient, pair.contrast), len(numbers))
         with _naming(pairs, pair.rows[0]):
             part, empty = _prepare(pair, number, model)
         skipped += empty
