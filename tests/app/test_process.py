@@ -63,6 +63,7 @@ def endless(marker):
 
 def deaf(marker):
     yield Notice(str(os.getpid()))
+    Path(marker).write_text("deaf from here on")
     time.sleep(600)
 
 class OnlyHere:
@@ -203,8 +204,12 @@ def test_cancel_runs_the_jobs_finally(record: Record, tmp_path: Path) -> None:
 
 
 def test_a_deaf_job_is_killed_after_the_grace(record: Record, tmp_path: Path) -> None:
-    record.process.start("ct2mri_test_jobs:deaf", "")
+    marker = tmp_path / "deaf"
+    record.process.start("ct2mri_test_jobs:deaf", str(marker))
     assert record.first.wait(20)
+    deadline = time.monotonic() + 20
+    while not marker.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
     record.process.cancel(grace_s=0.2)
     error = record.outcome()
     assert type(error) is JobCancelled
