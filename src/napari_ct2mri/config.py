@@ -161,6 +161,14 @@ class AugmentConfig(Frozen):
         description="Scale the frame to this larger side, then crop the frame from it (classic: "
         "286).",
     )
+    patch: float = Field(
+        1.0,
+        ge=0.25,
+        le=1,
+        title="Patch",
+        description="Side of the random window that a step sees, of the frame's; at its middle, "
+        "where the head is. The air around it teaches nothing and costs as much.",
+    )
     rotate_deg: float = Field(0.0, ge=0, le=45, title="Rotation", description="Up to, degrees.")
     zoom: float = Field(0.0, ge=0, le=0.5, title="Zoom and stretch", description="Up to, fraction.")
     shift_px: float = Field(0.0, ge=0, le=64, title="Shift", description="Up to, pixels.")
@@ -231,9 +239,15 @@ class ModelConfig(Frozen):
 
 
 class RunConfig(Frozen):
-    """How a training runs; none of it changes what is learnt but the seed."""
+    """How a training runs, not what it shall learn."""
 
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        title="Precision",
+        description="In which both networks compute; weights and losses stay float32. bfloat16 is "
+        "faster where the processor has it (AVX-512 BF16, AMX, recent GPUs).",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", title="Device")
     threads: int = Field(0, ge=0, le=256, title="Threads", description="0: as torch decides.")
     validate_every: int = Field(

@@ -69,3 +69,24 @@ def test_classic_crops_a_window_from_the_enlarged_frame() -> None:
         step = float(cropped[0, 0, 0, 40] - cropped[0, 0, 0, 20]) / 20
         assert abs(step - 2 / 63 * 64 / 72) < 1e-3
     assert len(spans) > 2
+
+
+def test_a_patch_is_the_same_window_of_both_near_the_middle() -> None:
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    where = ((rows * 64 + columns) / 2048 - 1).expand(2, 1, 64, 64)
+    config = AugmentConfig(flip=0, patch=0.7)
+    starts = set()
+    for seed in range(12):
+        generator = torch.Generator().manual_seed(seed)
+        ct, mr = augment(where, where, config, generator, multiple=8)
+        assert ct.shape == (2, 1, 48, 48)  # 44.8, rounded up to what three levels halve
+        assert torch.equal(ct, mr)
+        starts.add(divmod(round((float(ct[0, 0, 0, 0]) + 1) * 2048), 64))
+    assert len(starts) > 4
+    assert all(4 <= y <= 12 and 4 <= x <= 12 for y, x in starts)
+
+
+def test_a_patch_never_exceeds_the_frame() -> None:
+    ct, mr = _images()
+    new_ct, _ = augment(ct, mr, AugmentConfig(patch=0.9), torch.Generator(), multiple=64)
+    assert new_ct.shape == ct.shape

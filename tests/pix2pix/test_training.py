@@ -51,9 +51,25 @@ def _weights(path: Path) -> torch.Tensor:
     return torch.cat([weights[name].double().ravel() for name in sorted(weights)])
 
 
-@pytest.mark.parametrize("name", ["default", "classic"])
-def test_the_loss_falls(make_pairs: MakePairs, tmp_path: Path, name: str) -> None:
-    config = _config(name, epochs=30, learning_rate=2e-3, validate_every=0, ema=0, crop_from_px=0)
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("default", "float32"),
+        ("classic", "float32"),
+        ("default", "bfloat16"),
+        ("classic", "bfloat16"),
+    ],
+)
+def test_the_loss_falls(make_pairs: MakePairs, tmp_path: Path, name: str, precision: str) -> None:
+    config = _config(
+        name,
+        epochs=30,
+        learning_rate=2e-3,
+        validate_every=0,
+        ema=0,
+        crop_from_px=0,
+        precision=precision,
+    )
     _, events = _train(make_pairs(), tmp_path / "m.safetensors", config)
     losses = [e.losses["l1"] for e in events if isinstance(e, EpochDone)]
     assert len(losses) == 30

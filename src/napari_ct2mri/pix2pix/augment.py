@@ -16,7 +16,11 @@ _ELASTIC_NODES = 8  # control points a side of the smooth displacement field
 
 
 def augment(
-    ct: Tensor, mr: Tensor, config: AugmentConfig, generator: torch.Generator
+    ct: Tensor,
+    mr: Tensor,
+    config: AugmentConfig,
+    generator: torch.Generator,
+    multiple: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Change CT and MR of each pair alike in space, and the CT's grey levels alone.
 
@@ -25,10 +29,13 @@ def augment(
     ct, mr : (B, C, H, W) and (B, 1, H, W), float32 in [-1, 1]
     generator : torch.Generator
         The only source of chance, on the CPU.
+    multiple : int
+        The sides of a patch are multiples of this; those of the frame must be.
 
     Returns
     -------
-    (ct, mr) of the same shapes and range; what comes in from outside the frame is air, -1.
+    (ct, mr) in the same range, of the same shapes or of a patch's; what comes in from outside
+    the frame is air, -1.
     """
     channels = ct.shape[1]
     both = torch.cat([ct, mr], dim=1)
@@ -38,6 +45,8 @@ def augment(
         both = _warp(both, config, generator)
     mirrored = torch.rand(len(both), 1, 1, 1, generator=generator) < config.flip
     both = torch.where(mirrored, both.flip(-1), both)
+    if config.patch < 1:
+        both = _patch(both, config.patch, multiple, generator)
     return _grey_levels(both[:, :channels], config, generator), both[:, channels:]
 
 
@@ -48,6 +57,17 @@ def _enlarge_and_crop(images: Tensor, side: int, generator: torch.Generator) -> 
     y = int(torch.randint(side - height + 1, (), generator=generator))
     x = int(torch.randint(side - width + 1, (), generator=generator))
     return large[..., y : y + height, x : x + width].clamp(-1, 1)
+
+
+def _patch(images: Tensor, part: float, multiple: int, generator: torch.Generator) -> Tensor:
+    """One window for all, its centre within half the margin of the frame's."""
+    for axis in (-2, -1):
+        side = images.shape[axis]
+        length = min(side, math.ceil(side * part / multiple) * multiple)
+        margin = side - length
+        start = margin // 4 + int(torch.randint(margin // 2 + 1, (), generator=generator))
+        images = images.narrow(axis, start, length)
+    return images
 
 
 def _warp(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

@@ -174,7 +174,7 @@ def _run_epoch(
     try:
         for step, index in enumerate(batches):
             ct, mr, contrast = _batch(slices, index.numpy())
-            ct, mr = augment(ct, mr, config.augment, chance)
+            ct, mr = augment(ct, mr, config.augment, chance, 2**config.model.network.levels)
             terms = _step(state, ct, mr, contrast)
             state.update_average((epoch - 1) * len(batches) + step)
             for name, value in terms.items():
@@ -208,25 +208,29 @@ def _step(state: TrainingState, ct: Tensor, mr: Tensor, contrast: Tensor) -> dic
     loss = state.config.loss
     device = next(state.generator.parameters()).device
     ct, mr = ct.to(device), mr.to(device)
-    every_head = state.generator(ct)  # (B, contrasts, H, W)
-    fake = every_head[torch.arange(len(ct)), contrast][:, None]
+    half = state.config.run.precision == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        every_head = state.generator(ct)  # (B, contrasts, H, W)
+    fake = every_head[torch.arange(len(ct)), contrast][:, None].float()
     terms = {}
     adversary = None
     if state.discriminator and state.discriminator_optimizer:
+        discriminator = state.discriminator
         condition = _condition(ct, contrast, every_head.shape[1])
-        real_logits = state.discriminator(condition, mr)
-        fake_logits = state.discriminator(condition, fake.detach())
-        judged = 0.5 * (
-            losses.adversarial(real_logits, True, loss.gan)
-            + losses.adversarial(fake_logits, False, loss.gan)
-        )
+
+        def judge(image: Tensor, is_real: bool) -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                logits = discriminator(condition, image)
+            return losses.adversarial(logits.float(), is_real, loss.gan)
+
+        judged = 0.5 * (judge(mr, True) + judge(fake.detach(), False))
         state.discriminator_optimizer.zero_grad(set_to_none=True)
         _check_finite("discriminator", judged)
         judged.backward()
         state.discriminator_optimizer.step()
         terms["discriminator"] = float(judged.detach())
-        state.discriminator.requires_grad_(False)
-        adversary = losses.adversarial(state.discriminator(condition, fake), True, loss.gan)
+        discriminator.requires_grad_(False)
+        adversary = judge(fake, True)
     parts = _generator_terms(fake, mr, loss, adversary)
     for name, (_, value) in parts.items():
         _check_finite(name, value)
