@@ -146,6 +146,13 @@ class LossConfig(Frozen):
         "none", title="Adversary", description="How the PatchGAN judges."
     )
     gan_weight: float = Field(1.0, ge=0, le=1000, title="Adversary's weight")
+    teacher_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1000,
+        title="Teacher's weight",
+        description="Weight of |fake - teacher| in every contrast, where there is one.",
+    )
     discriminator_width: int = Field(64, ge=8, le=128, title="Discriminator filters")
 
 

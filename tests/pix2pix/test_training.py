@@ -176,6 +176,55 @@ def test_fine_tuning_starts_from_a_model_and_adds_a_contrast(
     assert torch.allclose(old[:, 0], new[:, 1], atol=1e-4)
 
 
+def test_a_student_comes_close_to_its_teachers(make_pairs: MakePairs, tmp_path: Path) -> None:
+    """Taught by teachers alone, on slices whose MR says otherwise."""
+    teachers = [tmp_path / f"{seed}.safetensors" for seed in (1, 2)]
+    for seed, file in enumerate(teachers, 1):
+        _train(make_pairs(), file, _config(seed=seed, epochs=20, learning_rate=2e-3, ema=0))
+    others = make_pairs({"d": ("T2", "train")}, first_seed=9)
+    config = _config(
+        validate_every=0,
+        ema=0,
+        epochs=40,
+        learning_rate=2e-3,
+        l1=1e-6,
+        ssim=0,
+        gradient=0,
+        teacher_weight=1,
+    )
+    path = tmp_path / "student.safetensors"
+    result, events = _train(others, path, config, teachers=teachers)
+    taught = [e.losses["teacher"] for e in events if isinstance(e, EpochDone)]
+    assert taught[-1] < 0.4 * taught[0]
+    header = load_checkpoint(result.path).header
+    for file in teachers:
+        theirs = load_checkpoint(file).header
+        assert set(theirs.trained_on) < set(header.trained_on)
+        assert set(theirs.selected_on) <= set(header.selected_on)
+
+
+def test_a_teacher_must_fit_its_student(make_pairs: MakePairs, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    _train(make_pairs(), teacher, _config(epochs=1, decay_epochs=0))
+    other = _config(pixel_mm=2.0)
+    with pytest.raises(ConfigError, match="scale settings are not the student's"):
+        _train(make_pairs(), tmp_path / "m.safetensors", other, teachers=[teacher])
+    t1 = make_pairs({"d": ("T1", "train")}, first_seed=9)
+    with pytest.raises(ConfigError, match="makes T2, not T1"):
+        _train(t1, tmp_path / "m.safetensors", _config(), teachers=[teacher])
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_resume_needs_the_same_teachers(make_pairs: MakePairs, tmp_path: Path) -> None:
+    teacher, student = tmp_path / "teacher.safetensors", tmp_path / "m.safetensors"
+    pairs = make_pairs()
+    _train(pairs, teacher, _config(epochs=1, decay_epochs=0))
+    _train(pairs, student, _config(epochs=1, decay_epochs=0), teachers=[teacher])
+    with pytest.raises(CheckpointError, match="or by other teachers"):
+        _train(pairs, student, None, resume=True)
+    _train(pairs, student, None, resume=True, teachers=[teacher])
+
+
 def test_fine_tuning_keeps_the_network(make_pairs: MakePairs, tmp_path: Path) -> None:
     first = tmp_path / "1.safetensors"
     pairs = make_pairs()

@@ -152,6 +152,10 @@ def train(
     preset: Annotated[Preset, Parameter(help="Decides what no flag says.")] = "default",
     contrast: Annotated[str | None, Parameter(help="Only the rows of this one.")] = None,
     init: Annotated[str | None, Parameter(help="Start from this model.")] = None,
+    teacher: Annotated[
+        tuple[str, ...],
+        Parameter(help="Learn from what these models make, too.", consume_multiple=True),
+    ] = (),
     resume: Annotated[
         bool, Parameter(help="Go on where a former run into --output stopped.")
     ] = False,
@@ -162,7 +166,9 @@ def train(
 
     resumed = workflows.settings_of(output) if resume else None
     config = config_from_flags(preset, leaves, resumed)
-    job = workflows.train(pairs, output, config, contrast=contrast, init=init, resume=resume)
+    job = workflows.train(
+        pairs, output, config, contrast=contrast, init=init, teachers=teacher, resume=resume
+    )
     show.trained(run_in_terminal(job))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 
@@ -137,22 +138,21 @@ def first_header(
     config: TrainConfig,
     slices: SlicePairs,
     held_out: SlicePairs | None,
-    before: Checkpoint | None,
+    ancestors: Sequence[Checkpoint],
 ) -> Header:
-    """The part of the checkpoint's header that does not change from epoch to epoch."""
+    """The part of the checkpoint's header that does not change from epoch to epoch.
 
-    def merge(
-        own: tuple[Fingerprint, ...], before: tuple[tuple[str, str], ...]
-    ) -> tuple[tuple[str, str], ...]:
-        return tuple(dict.fromkeys((*before, *((f.sha256, f.dhash) for f in own))))
+    What its ancestors have seen, the model it starts from and its teachers, it has seen too.
+    """
+
+    def with_theirs(own: tuple[Fingerprint, ...], name: str) -> tuple[tuple[str, str], ...]:
+        theirs = [entry for a in ancestors for entry in getattr(a.header, name)]
+        return tuple(dict.fromkeys((*theirs, *((f.sha256, f.dhash) for f in own))))
 
     return Header(
         config=config,
-        trained_on=merge(slices.fingerprints, before.header.trained_on if before else ()),
-        selected_on=merge(
-            held_out.fingerprints if held_out else (),
-            before.header.selected_on if before else (),
-        ),
+        trained_on=with_theirs(slices.fingerprints, "trained_on"),
+        selected_on=with_theirs(held_out.fingerprints if held_out else (), "selected_on"),
     )
 
 
@@ -170,8 +170,9 @@ def with_heads(checkpoint: Checkpoint, contrasts: tuple[str, ...]) -> dict[str, 
     return weights
 
 
-def data_digest(slices: SlicePairs) -> str:
-    """One SHA-256 for all slices, CT and MR, in order."""
+def data_digest(slices: SlicePairs, teacher: str = "") -> str:
+    """One SHA-256 for all that is learnt from: slices, CT and MR, in order, and a teacher's own."""
     digest = hashlib.sha256("".join(f.sha256 for f in slices.fingerprints).encode())
     digest.update(slices.mr.tobytes())
+    digest.update(teacher.encode())
     return digest.hexdigest()

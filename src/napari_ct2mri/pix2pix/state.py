@@ -33,7 +33,7 @@ class _StateHeader(Frozen):
 
     format: int = FORMAT
     config: TrainConfig
-    data: str = Field(description="Digest of the training slices' fingerprints.")
+    data: str = Field(description="Digest of what is learnt from.")
     history: tuple[EpochRecord, ...] = ()
     best_epoch: int = 0
     best_score: float | None = None
@@ -125,12 +125,12 @@ class TrainingState:
 
     @classmethod
     def load(cls, path: Path, data: str, device: torch.device) -> TrainingState:
-        """Read a state; ``data`` must be the digest of the slices it was trained on."""
+        """Read a state; ``data`` must be the digest of what it learnt from."""
         header = parse_header(path, _StateHeader)
         if header.data != data:
             raise CheckpointError(
-                f"{path}: was trained on other slices than the pair list holds now; restore the "
-                "list, or train anew without --resume"
+                f"{path}: was trained on other slices than the pair list holds now, or by other "
+                "teachers; restore them, or train anew without --resume"
             )
         state = cls.fresh(header.config, data, device)
         tensors = read_tensors(path)

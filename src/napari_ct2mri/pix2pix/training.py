@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +46,7 @@ from napari_ct2mri.pix2pix.plan import (
 from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
 from napari_ct2mri.pix2pix.state import TrainingState, state_path, stored_config
 from napari_ct2mri.pix2pix.synthesis import load_generator
+from napari_ct2mri.pix2pix.teacher import Teacher
 from napari_ct2mri.pix2pix.validation import SCORE, l1_error, reestimate_statistics, validate
 
 __all__ = ["train"]
@@ -58,6 +59,7 @@ def train(
     *,
     contrast: str | None = None,
     init: Path | None = None,
+    teachers: Sequence[Path] = (),
     resume: bool = False,
 ) -> Job[TrainResult]:
     """Train a generator on the train rows of ``pairs`` and keep it in ``output``.
@@ -74,6 +76,8 @@ def train(
         Train on the rows of this contrast only.
     init : Path, optional
         Checkpoint to start from; its network is kept, contrasts it lacks are added.
+    teachers : sequence of Path
+        Checkpoints whose mean prediction is a second target, weighed by ``teacher_weight``.
     resume : bool
         Go on where the state beside ``output`` stands, with the settings it had.
 
@@ -96,24 +100,28 @@ def train(
         contrast = contrast or stored.model.contrasts[0]
     train_rows, val_rows = split_rows(pairs, contrast, config)
     config = with_model(config, train_rows.contrasts, before)
+    taught_by = {Path(path): load_checkpoint(path) for path in teachers}
     if stored:
         check_same(config, stored)
     device = pick_device(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
+    teacher = Teacher(taught_by, config.model, device) if taught_by else None
 
     slices = yield from load_slices(train_rows, config.model)
     held_out = (yield from load_slices(val_rows, config.model)) if val_rows.rows else None
     check_disjoint(slices, held_out)
+    digest = data_digest(slices, teacher.digest() if teacher else "")
 
     if resume:
-        state = TrainingState.load(state_path(output), data_digest(slices), device)
+        state = TrainingState.load(state_path(output), digest, device)
         yield Notice(f"resumed after epoch {len(state.history)} of {config.optimizer.epochs}")
     else:
-        state = TrainingState.fresh(config, data_digest(slices), device)
+        state = TrainingState.fresh(config, digest, device)
         if before:
             state.start_from(with_heads(before, config.model.contrasts), str(init))
-    header = first_header(config, slices, held_out, before)
+    ancestors = [*([before] if before else []), *taught_by.values()]
+    header = first_header(config, slices, held_out, ancestors)
     patience = config.optimizer.patience
 
     with _errors_in_words(output, config):
@@ -121,7 +129,7 @@ def train(
             if patience and state.best_epoch and epoch - state.best_epoch > patience:
                 break
             clock, cpu = time.monotonic(), time.process_time()
-            sums = yield from _run_epoch(state, slices, epoch, output, header)
+            sums = yield from _run_epoch(state, slices, teacher, epoch, output, header)
             validation: Mapping[str, float] = {}
             if held_out and epoch % config.run.validate_every == 0:
                 validation = validate(state.average, held_out)
@@ -161,7 +169,12 @@ def train(
 
 
 def _run_epoch(
-    state: TrainingState, slices: SlicePairs, epoch: int, output: Path, header: Header
+    state: TrainingState,
+    slices: SlicePairs,
+    teacher: Teacher | None,
+    epoch: int,
+    output: Path,
+    header: Header,
 ) -> Job[dict[str, float]]:
     """One pass over the slices in random order; mean losses by term."""
     config = state.config
@@ -175,7 +188,7 @@ def _run_epoch(
         for step, index in enumerate(batches):
             ct, mr, contrast = _batch(slices, index.numpy())
             ct, mr = augment(ct, mr, config.augment, chance, 2**config.model.network.levels)
-            terms = _step(state, ct, mr, contrast)
+            terms = _step(state, ct, mr, contrast, teacher)
             state.update_average((epoch - 1) * len(batches) + step)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value * len(index) / len(slices)
@@ -203,7 +216,13 @@ class _Diverged(Exception):
     """What is no finite number any more."""
 
 
-def _step(state: TrainingState, ct: Tensor, mr: Tensor, contrast: Tensor) -> dict[str, float]:
+def _step(
+    state: TrainingState,
+    ct: Tensor,
+    mr: Tensor,
+    contrast: Tensor,
+    teacher: Teacher | None = None,
+) -> dict[str, float]:
     """One step of the discriminator, where there is one, then one of the generator."""
     loss = state.config.loss
     device = next(state.generator.parameters()).device
@@ -232,6 +251,8 @@ def _step(state: TrainingState, ct: Tensor, mr: Tensor, contrast: Tensor) -> dic
         discriminator.requires_grad_(False)
         adversary = judge(fake, True)
     parts = _generator_terms(fake, mr, loss, adversary)
+    if teacher:
+        parts["teacher"] = loss.teacher_weight, (every_head.float() - teacher(ct)).abs().mean()
     for name, (_, value) in parts.items():
         _check_finite(name, value)
     state.optimizer.zero_grad(set_to_none=True)

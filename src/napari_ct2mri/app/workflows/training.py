@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ def train(
     *,
     contrast: str | None = None,
     init: str | Path | None = None,
+    teachers: Sequence[str | Path] = (),
     resume: bool = False,
 ) -> Job[TrainResult]:
     """Train a generator on the train rows of a ``pairs.csv``.
@@ -32,6 +34,8 @@ def train(
         Only the rows of this contrast.
     init : str or Path, optional
         A released model's name or a checkpoint to start from.
+    teachers : sequence of str or Path
+        Names or checkpoints whose mean prediction is a second target.
     resume : bool
         Go on where a former run into ``output`` stopped.
 
@@ -44,11 +48,18 @@ def train(
     from napari_ct2mri.pix2pix.zoo import find_model
 
     start = find_model(init) if init else None
+    taught_by = [find_model(teacher) for teacher in teachers]
     rows = read_pairs(pairs)
     with new_folder(output.absolute().parent):
         return (
             yield from training.train(
-                rows, output, config, contrast=contrast, init=start, resume=resume
+                rows,
+                output,
+                config,
+                contrast=contrast,
+                init=start,
+                teachers=taught_by,
+                resume=resume,
             )
         )
 
