@@ -9,8 +9,10 @@ from __future__ import annotations
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "ContainerError",
     "Ct2MriError",
     "EvaluationError",
+    "FirmwareError",
     "ImageError",
     "JobCancelled",
     "JobError",
@@ -50,6 +52,21 @@ class TrainingError(Ct2MriError):
 
 class EvaluationError(Ct2MriError):
     """Predictions and references cannot be compared."""
+
+
+class FirmwareError(Ct2MriError):
+    """A model cannot be made into firmware, or the firmware not be built."""
+
+
+class ContainerError(FirmwareError):
+    """A model container is cut, altered, of another version or not for this firmware.
+
+    ``number`` is that of the rule it breaks, the same on every board.
+    """
+
+    def __init__(self, message: str, number: int = 0) -> None:  # a default, so that it pickles
+        super().__init__(message)
+        self.number = number
 
 
 class JobError(Ct2MriError):

@@ -17,11 +17,10 @@
  *     taps are 0 and meet weights of 0;
  *   - channels of ct_matmul is even, from 2; the last is a zero channel where the layer's number is
  *     odd (its acc is computed and never stored);
- *   - patches, weights, bias and acc start at multiples of 64 bytes when channel and pixel are the
- *     first; since depth is a multiple of 32, every patch and every row of weights starts at a
- *     multiple of 32 and may be read in whole 8, 16 or 32 byte words, none of which ends beyond
- *     the row;
- *   - acc rows start at multiples of 8 bytes (channels is even);
+ *   - every patch and every row of weights starts at a multiple of 32 bytes and may be read in whole
+ *     8, 16 or 32 byte words, none of which ends beyond the row; the first row of weights of a
+ *     pair of channels starts at a multiple of 64;
+ *   - acc starts at a multiple of 64 bytes, its rows and bias at multiples of 8;
  *   - no two arguments overlap; no pointer is null; kernels have no state.
  *
  * Sizes that meet in practice (16 filters, 256 x 256): depth 32 for the first layer, 128 for the

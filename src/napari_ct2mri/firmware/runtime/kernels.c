@@ -1,0 +1,79 @@
+/* The portable kernels. What each does is said in kernels.h. */
+#include "kernels.h"
+
+void ct_copy(uint8_t *restrict target, const uint8_t *restrict source, size_t count,
+             uint8_t floor) {
+  for (size_t i = 0; i < count; ++i) {
+    target[i] = source[i] > floor ? source[i] : floor;
+  }
+}
+
+/* Two channels a loop: one load of the patch serves both. gcc makes dot products of four bytes of
+ * the two sums where the processor has them; it does not if they stand in an array. */
+void ct_matmul(int32_t *restrict acc, const uint8_t *restrict patches,
+               const int8_t *restrict weights, const int32_t *restrict bias, uint32_t pixels,
+               uint32_t channels, uint32_t depth) {
+  const uint32_t taps = depth - depth % CT_DEPTH_STEP; /* equal; tells the compiler */
+  for (uint32_t n = 0; n < channels; n += 2) {
+    const int8_t *restrict first = weights + (size_t)n * depth;
+    const int8_t *restrict second = first + depth;
+    for (uint32_t p = 0; p < pixels; ++p) {
+      const uint8_t *restrict patch = patches + (size_t)p * depth;
+      int32_t a = bias[n], b = bias[n + 1];
+      for (uint32_t k = 0; k < taps; ++k) {
+        a += patch[k] * first[k];
+        b += patch[k] * second[k];
+      }
+      acc[(size_t)p * channels + n] = a;
+      acc[(size_t)p * channels + n + 1] = b;
+    }
+  }
+}
+
+/* Q6. The compilers that are supported shift negative numbers arithmetically; C leaves it open. */
+typedef char ct_shift_is_arithmetic[((int64_t)-3 >> 1) == -2 ? 1 : -1];
+
+static int64_t rescaled(int32_t acc, const ct_rescale *rescale, uint32_t channel) {
+  const int sign = acc < 0;
+  const int32_t shift = rescale->shift[sign][channel];
+  const int64_t product = (int64_t)acc * rescale->multiplier[sign][channel];
+  return (product + ((int64_t)1 << (shift - 1))) >> shift;
+}
+
+static int64_t clamped(int64_t value, int64_t low, int64_t high) {
+  return value < low ? low : value > high ? high : value;
+}
+
+void ct_requantize(uint8_t *restrict out, uint32_t out_step, const int32_t *restrict acc,
+                   uint32_t acc_step, uint32_t pixels, uint32_t channels,
+                   const ct_rescale *rescale) {
+  const ct_rescale r = *rescale;
+  for (uint32_t p = 0; p < pixels; ++p) {
+    for (uint32_t n = 0; n < channels; ++n) {
+      const int64_t value = r.zero_point + rescaled(acc[n], &r, n);
+      out[n] = (uint8_t)clamped(value, r.low, r.high);
+    }
+    out += out_step;
+    acc += acc_step;
+  }
+}
+
+/* Q12: v in -32768..32767 to 1..255. */
+static uint8_t ct_tanh(int32_t v, const uint16_t *table) {
+  const int32_t a = v < -32767 ? 32767 : v < 0 ? -v : v;
+  const int32_t i = a >> 7, f = a & 127;
+  const int32_t t = (table[i] * (128 - f) + table[i + 1] * f + (1 << 14)) >> 15;
+  return (uint8_t)(v < 0 ? 128 - t : 128 + t);
+}
+
+void ct_requantize_tanh(uint8_t *restrict out, uint32_t out_step, const int32_t *restrict acc,
+                        uint32_t acc_step, uint32_t pixels, uint32_t channels,
+                        const ct_rescale *rescale, const uint16_t *table) {
+  for (uint32_t p = 0; p < pixels; ++p) {
+    for (uint32_t n = 0; n < channels; ++n) {
+      out[n] = ct_tanh((int32_t)clamped(rescaled(acc[n], rescale, n), -32768, 32767), table);
+    }
+    out += out_step;
+    acc += acc_step;
+  }
+}
