@@ -219,10 +219,8 @@ class Program:
     def __init__(self, elf: Path) -> None:
         self.data = elf.read_bytes()
         assert self.data[:6] == b"\x7fELF\x01\x01", "expected a 32-bit little-endian ELF file"
-        self.symbols = {
-            name: int(value, 16)
-            for value, _, name in (line.split(None, 2) for line in run(tool("nm"), elf).splitlines())
-        }
+        symbols = [line.split() for line in run(tool("nm"), elf).splitlines()]
+        self.symbols = {words[2]: int(words[0], 16) for words in symbols if len(words) == 3}
         listing = run(tool("objdump"), "-d", "-z", elf)
         lines = [match for match in map(LINE.match, listing.splitlines()) if match]
         self.text = {int(line[1], 16): line[3].strip() for line in lines}

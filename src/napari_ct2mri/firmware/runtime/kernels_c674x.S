@@ -1,0 +1,321 @@
+/* The kernels of kernels.h for the TMS320C674x, hand-scheduled.
+ *
+ * Written after TI's "TMS320C674x DSP CPU and Instruction Set Reference Guide" (SPRUFE8): section
+ * 3.8 for what may share a cycle, chapter 7 for the loop buffer. Calls follow the C6000 EABI:
+ * arguments in A4 B4 A6 B6 A8 B8 A10 B10, A10..A15 and B10..B15 kept, return address in B3.
+ *
+ * How to read a loop: "t" counts cycles of one iteration. A new iteration starts every ii cycles
+ * while older ones still run, so what t and t + ii do happens in one cycle: an instruction stands
+ * on a unit that no other has at the same t modulo ii, and a register holds a loaded word for ii
+ * cycles, from t + 5 to t + 4 + ii. Registers only loads write may cross the files without a
+ * stall; others must rest one cycle first.
+ */
+        .text
+
+/* void ct_matmul(int32_t *acc, const uint8_t *patches, const int8_t *weights, const int32_t *bias,
+ *                uint32_t pixels, uint32_t channels, uint32_t depth)
+ *                A4 acc, B4 patches, A6 weights, B6 bias, A8 pixels, B8 channels, A10 depth
+ *
+ * One pass over all patches for each pair of channels, the first on side A, the second on side B.
+ * An iteration takes 16 taps of one pixel: of each 16 bytes of a patch the first 8 lie on side A,
+ * the last 8 on side B, and each side reads the other's across. 32 products in 4 cycles, the most
+ * the chip can do; all eight units are busy in all four. The loop does not stop between pixels:
+ * after the last taps of one the accumulators are stored and set to the bias again, and the
+ * weights' pointers go back by one row.
+ *
+ *   side A                                       side B
+ *   A4 acc of the pair, A5 stored next           B5 stored next
+ *   A6 weights of the pair, A7 read next         B7 read next
+ *   A9 patches read next                         B9 patches read next (8 bytes behind)
+ *   A17:A16, A19:A18 weights of 16 taps          B17:B16, B19:B18
+ *   A21:A20 taps 0..7                            B21:B20 taps 8..15
+ *   A24..A27 products, A22, A23 their sums       B24..B27, B22, B23
+ *   A28 accumulator, A2 bias                     B28, B2
+ *   A29 iterations a pixel, A1 left to load      B29, B0 left to add
+ *   A30 depth, A31 2 depth, A3 channels          B30 depth, B8 channels, B31 iterations in all
+ *   A0 pairs of channels left
+ */
+        .global ct_matmul
+        .type   ct_matmul, @function
+ct_matmul:
+        shru    .S1     A10, 4, A29
+||      mv      .L1     A10, A30
+||      mv      .L2X    A10, B30
+||      mv      .S2     B8, B1
+        mpy32   .M1     A8, A29, A16
+||      add     .L1     A10, A10, A31
+||      mv      .S1X    B8, A3
+        shru    .S2     B1, 1, B1
+||      mv      .L2X    A29, B29
+        nop
+        mv      .L1X    B1, A0
+        mv      .L2X    A16, B31
+
+next_pair:
+        mvc     .S2     B31, ILC
+||      ldw     .D2T1   *B6++, A2 ; bias of both channels
+||      mv      .L1     A6, A7
+||      mv      .S1X    B4, A9
+        ldw     .D2T2   *B6++, B2
+||      add     .L2X    B30, A6, B7
+||      mv      .L1     A4, A5
+        add     .S2     8, B4, B9
+||      add     .L2X    4, A4, B5
+||      mv      .L1     A29, A1
+        mv      .L2     B29, B0
+        add     .L1     A6, A31, A6
+||      add     .S1     8, A4, A4
+||      sub     .D1     A0, 1, A0
+        mv      .L1     A2, A28
+        mv      .L2     B2, B28
+
+        sploop  4
+        lddw    .D1T1   *A7++, A17:A16 ; t 0
+||      lddw    .D2T2   *+B7[1], B19:B18
+        lddw    .D1T1   *A9++[2], A21:A20 ; t 1
+||      lddw    .D2T2   *B9++[2], B21:B20
+        lddw    .D1T1   *A7++, A19:A18 ; t 2
+||      lddw    .D2T2   *B7++[2], B17:B16
+||      sub     .L1     A1, 1, A1
+  [!A1] sub     .S1     A7, A30, A7 ; t 3
+||[!A1] sub     .S2     B7, B30, B7
+  [!A1] mv      .S1     A29, A1 ; t 4
+        nop
+        dotpsu4 .M1     A16, A20, A24 ; t 6
+||      dotpsu4 .M2     B18, B20, B24
+        dotpsu4 .M1     A17, A21, A25 ; t 7
+||      dotpsu4 .M2     B19, B21, B25
+        dotpsu4 .M1X    A18, B20, A26 ; t 8
+||      dotpsu4 .M2X    B16, A20, B26
+        dotpsu4 .M1X    A19, B21, A27 ; t 9
+||      dotpsu4 .M2X    B17, A21, B27
+        nop     2
+        add     .L1     A24, A25, A22 ; t 12
+||      add     .L2     B24, B25, B22
+        add     .L1     A28, A22, A28 ; t 13
+||      add     .L2     B28, B22, B28
+||      add     .S1     A26, A27, A23
+||      add     .S2     B26, B27, B23
+        add     .S1     A28, A23, A28 ; t 14
+||      add     .L2     B28, B23, B28
+||      sub     .S2     B0, 1, B0
+  [!B0] stw     .D1T1   A28, *A5++[A3] ; t 15
+||[!B0] stw     .D2T2   B28, *B5++[B8]
+||[!B0] mv      .L1     A2, A28
+||[!B0] mv      .L2     B2, B28
+        spkernel 4, 0 ; t 16
+||[!B0] mv      .S2     B29, B0
+
+  [A0]  b       .S1     next_pair
+        nop     5
+        b       .S2     B3
+        nop     5
+        .size   ct_matmul, . - ct_matmul
+
+/* void ct_requantize(uint8_t *out, uint32_t out_step, const int32_t *acc, uint32_t acc_step,
+ *                    uint32_t pixels, uint32_t channels, const ct_rescale *rescale)
+ *                    A4 out, B4 out_step, A6 acc, B6 acc_step, A8 pixels, B8 channels, A10 rescale
+ *
+ * One pass over all pixels for each pair of channels, the first on side A, the second on side B,
+ * 4 cycles a pixel. With a shift n of at least 33 the rounding of Q6 touches only the product's
+ * upper word, and the zero point can join it:
+ *
+ *   z + ((acc m + 2^(n-1)) >> n) = (upper word of acc m + ((2 z + 1) << (n - 33))) >> (n - 32)
+ *
+ * which stays in 32 bits up to n = 54. The scale of negative accumulators is the smaller one (a
+ * leak), so that the larger of both results is the one of the right sign. Both are compared as
+ * they are clamped, two channels in a word of 16-bit halves. A pair for which this does not hold
+ * sends the whole call to the portable kernel, which starts over.
+ *
+ *   side A                                       side B
+ *   A0 channel, A1 its partner                   B0 whether there is a partner, B2 = 2 z + 1
+ *   A2 low, A3 high, twice each; A5 acc_step/2
+ *   A7 acc read next                             B5, B7 out written next
+ *   A17:A16 acc of both channels
+ *   A19:A18, A21:A20 products by both scales     B19:B18, B21:B20
+ *   A22, A23 rounded; A24, A25 shifted           B22, B23; B24, B25
+ *   A1, A9 both channels packed; A22, A23 again: the larger, clamped, and its upper half
+ *   A26, A27 multipliers                         B26, B27
+ *   A28, A29 rounding and zero point             B28, B29
+ *   A30, A31 shifts less 32                      B30, B31
+ */
+        .global ct_requantize
+        .type   ct_requantize, @function
+ct_requantize:
+        ldw     .D1T2   *+A10[4], B2                    ; zero point
+||      shru    .S2     B6, 1, B16
+        ldw     .D1T1   *+A10[5], A2                    ; low
+||      mvk     .S1     0, A0
+        ldw     .D1T1   *+A10[6], A3                    ; high
+||      mv      .L1X    B16, A5
+        nop     2
+        add     .L2     B2, B2, B2
+        add     .L2     1, B2, B2
+||      pack2   .L1     A2, A2, A2
+        pack2   .L1     A3, A3, A3
+
+next_channels:
+        ldw     .D1T1   *+A10[0], A16                   ; multipliers, shifts
+||      add     .L2X    1, A0, B0
+        ldw     .D1T1   *+A10[1], A17
+||      cmpltu  .L2     B0, B8, B0
+        ldw     .D1T1   *+A10[2], A18
+        ldw     .D1T1   *+A10[3], A19
+||      add     .L1X    A0, B0, A1
+        nop
+        ldw     .D1T1   *+A16[A0], A26
+        ldw     .D1T2   *+A16[A1], B26
+        ldw     .D1T1   *+A17[A0], A27
+        ldw     .D1T2   *+A17[A1], B27
+        ldw     .D1T1   *+A18[A0], A30
+        ldw     .D1T2   *+A18[A1], B30
+        ldw     .D1T1   *+A19[A0], A31
+        ldw     .D1T2   *+A19[A1], B31
+        nop     4
+        ; unfit: n0 > n1, or n0 = n1 and m1 > m0, or a shift outside 33..54
+        cmpgt   .L1     A30, A31, A16
+||      cmpgt   .L2     B30, B31, B16
+||      addk    .S1     -33, A30
+||      addk    .S2     -33, B30
+        cmpgtu  .L1     A27, A26, A17
+||      cmpgtu  .L2     B27, B26, B17
+||      addk    .S1     -33, A31
+||      addk    .S2     -33, B31
+        cmpeq   .L1     A30, A31, A18
+||      cmpeq   .L2     B30, B31, B18
+||      mvk     .S1     21, A20
+||      mvk     .S2     21, B20
+        and     .L1     A17, A18, A17
+||      and     .L2     B17, B18, B17
+||      shl     .S2     B2, B30, B28
+||      mv      .S1X    B2, A19
+        or      .L1     A16, A17, A16
+||      or      .L2     B16, B17, B16
+||      shl     .S2     B2, B31, B29
+||      shl     .S1     A19, A30, A28
+        cmpgtu  .L1     A30, A20, A17
+||      cmpgtu  .L2     B30, B20, B17
+||      shl     .S1     A19, A31, A29
+||      mv      .S2X    A8, B19
+        cmpgtu  .L1     A31, A20, A18
+||      cmpgtu  .L2     B31, B20, B18
+||      mvc     .S2     B19, ILC
+        or      .L1     A16, A17, A16
+||      or      .L2     B16, B17, B16
+||      add     .D1     A30, 1, A30                     ; from here the shifts less 32
+||      add     .D2     B30, 1, B30
+        or      .L1     A16, A18, A16
+||      or      .L2     B16, B18, B16
+||      add     .D1     A31, 1, A31
+||      add     .D2     B31, 1, B31
+||      shl     .S1     A0, 2, A7
+        add     .D1     A4, A0, A9
+||      add     .S1     A6, A7, A7
+        or      .L1X    A16, B16, A1
+||      mv      .L2X    A9, B5
+  [A1]  b       .S1     ct_requantize_portable
+||      add     .L2     1, B5, B7
+        nop     5
+
+        sploop  4
+        lddw    .D1T1   *A7++[A5], A17:A16              ; t 0
+        nop     4
+        mpy32   .M1     A16, A26, A19:A18               ; t 5
+||      mpy32   .M2X    B26, A17, B19:B18
+        mpy32   .M1     A16, A27, A21:A20               ; t 6
+||      mpy32   .M2X    B27, A17, B21:B20
+        nop     2
+        add     .D1     A19, A28, A22                   ; t 9
+||      add     .L2     B19, B28, B22
+        add     .D1     A21, A29, A23                   ; t 10
+||      add     .L2     B21, B29, B23
+||      shr     .S1     A22, A30, A24
+||      shr     .S2     B22, B30, B24
+        shr     .S1     A23, A31, A25                   ; t 11
+||      shr     .S2     B23, B31, B25
+        spack2  .S1X    A24, B24, A1                    ; t 12
+        spack2  .S1X    A25, B25, A9                    ; t 13
+        max2    .L1     A1, A9, A22                     ; t 14
+        max2    .L1     A22, A2, A22                    ; t 15
+        min2    .L1     A22, A3, A22                    ; t 16
+        packh2  .L1     A22, A22, A23                   ; t 17
+||[B0]  stb     .D2T1   A22, *B7++[B4]
+        spkernel 4, 0                                   ; t 18
+||      stb     .D2T1   A23, *B5++[B4]
+
+        add     .L1     2, A0, A0
+        cmpltu  .L1X    A0, B8, A1
+  [A1]  b       .S1     next_channels
+        nop     5
+        b       .S2     B3
+        nop     5
+        .size   ct_requantize, . - ct_requantize
+
+/* void ct_copy(uint8_t *target, const uint8_t *source, size_t count, uint8_t floor)
+ *              A4 target, B4 source, A6 count, B6 floor
+ *
+ * The first and the last 8 bytes (4 below 8 bytes) overlap as they must; what lies between goes
+ * through the loop buffer. Only one access without alignment fits in a cycle: 8 bytes take two.
+ */
+        .global ct_copy
+        .type   ct_copy, @function
+ct_copy:
+        cmpgtu  .L1     8, A6, A0                       ; A0: fewer than 8
+||      sub     .D1     A6, 1, A3
+||      shl     .S2     B6, 8, B5
+||      add     .L2X    B4, A6, B7                      ; the source's end
+  [!A0] ldndw   .D2T2   *B4++[1], B17:B16
+||[A0]  b       .S1     few_bytes
+||      or      .L2     B5, B6, B5
+||      add     .D1     A4, A6, A7                      ; the target's end
+  [!A0] ldndw   .D2T1   *-B7[1], A19:A18
+||      shru    .S1     A3, 4, A1                       ; A1: more than 16
+||      pack2   .L2     B5, B5, B5                      ; the floor four times
+        shru    .S1     A3, 3, A9
+||      or      .L1     A0, A1, A2                      ; A2: not 8 to 16
+        mv      .L1X    B5, A5
+||      sub     .D1     A9, 1, A9                       ; 8 bytes each between first and last
+||[A1]  b       .S1     many_bytes
+||[!A2] b       .S2     B3
+        nop
+        maxu4   .L2     B16, B5, B16
+||      mvc     .S2X    A9, ILC
+        maxu4   .L2     B17, B5, B17
+||      maxu4   .L1     A18, A5, A18
+        stndw   .D1T2   B17:B16, *A4++[1]
+||      maxu4   .L1     A19, A5, A19
+        stndw   .D1T1   A19:A18, *-A7[1]
+many_bytes:
+        sploop  2
+        ldndw   .D2T2   *B4++[1], B17:B16               ; t 0
+        nop     4
+        maxu4   .L2     B16, B5, B18                    ; t 5
+        maxu4   .L2     B17, B5, B19                    ; t 6
+        spkernel 0, 0                                   ; t 7
+||      stndw   .D1T2   B19:B18, *A4++[1]
+        b       .S2     B3                              ; lands when the last 8 are stored
+        nop     5
+
+few_bytes:
+        cmpgtu  .L1     4, A6, A1                       ; A1: fewer than 4
+        mv      .L1X    B5, A5
+||[!A1] ldnw    .D2T2   *B4, B16
+||[A1]  b       .S1     single_bytes
+  [!A1] ldnw    .D2T1   *-B7[1], A16
+  [!A1] b       .S2     B3
+        nop     2
+        maxu4   .L2     B16, B5, B16
+        stnw    .D1T2   B16, *A4
+||      maxu4   .L1     A16, A5, A16
+        stnw    .D1T1   A16, *-A7[1]
+single_bytes:
+        ldbu    .D2T2   *B4++, B16
+        sub     .L1     A6, 1, A6
+        mv      .L1     A6, A0
+        nop     2
+        maxu4   .L2     B16, B5, B16
+||[A0]  b       .S1     single_bytes
+||[!A0] b       .S2     B3
+        stb     .D1T2   B16, *A4++
+        nop     4
+        .size   ct_copy, . - ct_copy
