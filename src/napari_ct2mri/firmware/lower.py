@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import FirmwareError
-from napari_ct2mri.firmware.ops import Kind, Layer, convolve, phases
+from napari_ct2mri.firmware.ops import Activation, Kind, Layer, convolve, phases
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Graph:
     @property
     def channels(self) -> int:
         """Of the input."""
-        return self.layers[0].weights.shape[-1] // 16
+        return int(self.layers[0].weights.shape[-1]) // 16
 
 
 def lower(checkpoint: Checkpoint, contrast: str | None = None) -> Graph:
@@ -134,7 +134,7 @@ def activate(layer: Layer, before: Floats) -> Floats:
 
 
 def _layers(levels: int) -> list[Layer]:
-    """The U-Net: image ``i + 1`` is level ``i``'s skip, ``2 * levels - i`` what its decoder makes."""
+    """The U-Net: level ``i`` makes skip ``i + 1`` on the way down, image ``2 * levels - i`` up."""
     last = levels - 1
     encoder = [
         Layer(f"down.{i}", Kind.DOWN, (i,), i + 1, "relu" if i == last else "leaky", (False,))
@@ -143,7 +143,7 @@ def _layers(levels: int) -> list[Layer]:
     decoder = [Layer(f"up.{last}", Kind.UP, (levels,), levels + 1, "relu", (False,))]
     for i in reversed(range(last)):
         made = 2 * levels - i
-        kind = "relu" if i else "tanh"
+        kind: Activation = "relu" if i else "tanh"
         decoder.append(Layer(f"up.{i}", Kind.UP, (i + 1, made - 1), made, kind, (True, False)))
     return encoder + decoder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +55,12 @@ class QuantLayer:
     @property
     def channels(self) -> int:
         """Of the output."""
-        return self.bias.shape[1]
+        return int(self.bias.shape[1])
 
     @property
     def taps(self) -> int:
         """Products of one output value."""
-        return self.weights.shape[2]
+        return int(self.weights.shape[2])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +149,8 @@ def tanh_table() -> NDArray[np.uint16]:
     return round_half_away(127 * 256 * np.tanh(np.arange(257) / 32)).astype(np.uint16)
 
 
-def round_half_away(values: NDArray[np.floating]) -> NDArray[np.float64]:
+def round_half_away(values: NDArray[Any]) -> NDArray[np.float64]:
     """To the nearest integer, halves away from zero."""
     values = np.asarray(values, np.float64)
-    return np.copysign(np.floor(np.abs(values) + 0.5), values)
+    rounded: NDArray[np.float64] = np.copysign(np.floor(np.abs(values) + 0.5), values)
+    return rounded

@@ -94,7 +94,8 @@ def quantize_input(unit: NDArray[np.float32]) -> Bytes:
 
 def dequantize_output(output: Bytes) -> NDArray[np.float32]:
     """Bytes of the last layer to [-1, 1] (Q12)."""
-    return (output.astype(np.float32) - 128) / 127
+    unit: NDArray[np.float32] = (output.astype(np.float32) - 128) / np.float32(127)
+    return unit
 
 
 def _tanh(scaled: NDArray[np.int64]) -> Bytes:
@@ -102,7 +103,8 @@ def _tanh(scaled: NDArray[np.int64]) -> Bytes:
     a = np.minimum(np.abs(v), 32767)
     i, f = a >> 7, a & 127
     t = (_TANH[i] * (128 - f) + _TANH[i + 1] * f + (1 << 14)) >> 15
-    return (128 + np.where(v >= 0, t, -t)).astype(np.uint8)
+    output: Bytes = (128 + np.where(v >= 0, t, -t)).astype(np.uint8)
+    return output
 
 
 def _exact_product(taps: Bytes, weights: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -88,11 +88,12 @@ typedef struct {
   uint32_t input, output; /* offsets in the arena */
   uint32_t image_count, layer_count;
   uint32_t window_count;         /* CT windows; channels is a multiple of it */
+  int takes_pictures;            /* then tables[window_count] is that of grey levels */
   const uint16_t *tanh;          /* CT_TANH_STEPS + 1 values, Q12 */
   const uint8_t *golden_input;   /* [height][width][channels] */
   const uint8_t *golden_output;  /* [height][width] */
   const uint8_t *digest;         /* 32 bytes, SHA-256 */
-  ct_table windows[CT_MAX_TABLES];
+  ct_table tables[CT_MAX_TABLES]; /* one a window, then that of pictures */
   ct_image images[CT_MAX_IMAGES];
   ct_layer layers[CT_MAX_LAYERS];
 } ct_model;
