@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["runtime_files"]
+__all__ = ["runtime_files", "runtime_folder"]
 
-_RUNTIME = Path(__file__).parent / "runtime"
+_SOURCES = (".c", ".h", ".S", ".mk", ".ld", ".cmd", "")
+
+
+def runtime_folder() -> Path:
+    """Where the C runtime lies."""
+    return Path(__file__).parent / "runtime"
 
 
 def runtime_files() -> tuple[Path, ...]:
-    """Every file of the C runtime, in one order."""
-    return tuple(sorted(path for path in _RUNTIME.rglob("*") if path.is_file()))
+    """Every source file of the C runtime, in one order."""
+    files = (path for path in runtime_folder().rglob("*") if path.is_file())
+    return tuple(sorted(path for path in files if path.suffix in _SOURCES))

@@ -1,0 +1,125 @@
+"""What is known of each board: its processor, its memory, what building for it needs."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+from napari_ct2mri.errors import FirmwareError
+
+__all__ = ["BOARDS", "Board", "Tool", "find_board"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program that a board needs, and how it comes onto the machine."""
+
+    program: str
+    source: str
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it is found on the path."""
+        return shutil.which(self.program) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One board.
+
+    Attributes
+    ----------
+    clock_hz, macs_per_cycle, cores
+        macs_per_cycle: products of a signed and an unsigned byte, a core, at best. 0: not planned
+        for, since its speed is that of whatever runs it.
+    memory_bytes : int
+        What there is for model, arena and scratch.
+    watts : float
+        Of the chip at work, from its data sheet; 0: unknown.
+    baud_rates : tuple of int
+        Exact rates that its serial line offers.
+    needs : tuple of Tool
+        To build; empty for a profile that is only planned with.
+    """
+
+    name: str
+    title: str
+    clock_hz: float = 0.0
+    macs_per_cycle: int = 0
+    cores: int = 1
+    memory_bytes: int = 0
+    watts: float = 0.0
+    baud_rates: tuple[int, ...] = ()
+    needs: tuple[Tool, ...] = ()
+    runs_with: tuple[Tool, ...] = ()
+
+    @property
+    def missing(self) -> tuple[Tool, ...]:
+        """Tools that are not installed here."""
+        return tuple(tool for tool in (*self.needs, *self.runs_with) if not tool.is_installed)
+
+    @property
+    def macs_per_second(self) -> float:
+        """At best, all cores."""
+        return self.clock_hz * self.macs_per_cycle * self.cores
+
+
+_MAKE = Tool("make", "apt-get install make")
+
+_ALL = (
+    Board(
+        "host",
+        "this machine",
+        memory_bytes=2**31,
+        needs=(Tool("cc", "apt-get install gcc"), _MAKE),
+    ),
+    Board(
+        "qemu-vexpress-a9",
+        "Cortex-A9, bare metal, in QEMU",
+        memory_bytes=224 * 2**20,
+        baud_rates=(115200,),
+        needs=(Tool("arm-none-eabi-gcc", "apt-get install gcc-arm-none-eabi"), _MAKE),
+        runs_with=(Tool("qemu-system-arm", "apt-get install qemu-system-arm"),),
+    ),
+    Board(  # TI SPRS590 (data sheet); power: SPRABF4, 456 MHz at 1.3 V, typical
+        "c6748-lcdk",
+        "TMS320C6748, 456 MHz",
+        clock_hz=456e6,
+        macs_per_cycle=8,
+        memory_bytes=128 * 2**20,
+        watts=0.66,
+        baud_rates=(115200, 921600, 2_000_000, 3_000_000),
+        needs=(Tool("tic6x-elf-gcc", "scripts/build-tic6x"), _MAKE),
+    ),
+    Board(
+        "c6657-evm",
+        "TMS320C6657, 2 x 1.25 GHz; for planning",
+        clock_hz=1.25e9,
+        macs_per_cycle=16,
+        cores=2,
+        memory_bytes=512 * 2**20,
+    ),
+    Board(
+        "c6678-evm",
+        "TMS320C6678, 8 x 1.0 GHz; for planning",
+        clock_hz=1.0e9,
+        macs_per_cycle=16,
+        cores=8,
+        memory_bytes=512 * 2**20,
+    ),
+)
+
+BOARDS = {board.name: board for board in _ALL}
+
+
+def find_board(name: str) -> Board:
+    """A board by its name.
+
+    Raises
+    ------
+    FirmwareError
+        If there is none of that name.
+    """
+    if name not in BOARDS:
+        raise FirmwareError(f"there is no board {name!r}; there are {', '.join(BOARDS)}")
+    return BOARDS[name]

@@ -1,0 +1,212 @@
+"""A checkpoint to a C project: quantized, planned, written, with its proof inside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ct2mri import __version__
+from napari_ct2mri.config import InputConfig, ModelConfig
+from napari_ct2mri.errors import FirmwareError
+from napari_ct2mri.firmware import runtime_files, runtime_folder
+from napari_ct2mri.firmware.arena import plan
+from napari_ct2mri.firmware.boards import find_board
+from napari_ct2mri.firmware.budget import Budget, budget, check_fits, widest_for
+from napari_ct2mri.firmware.container import Container, ct_tables, pack
+from napari_ct2mri.firmware.lower import lower
+from napari_ct2mri.firmware.quantize import MIN_SLICES, Ranges, quantize
+from napari_ct2mri.firmware.reference import quantize_input, run
+from napari_ct2mri.imaging.intensity import ct_channels
+from napari_ct2mri.jobs import Job, Notice
+from napari_ct2mri.pix2pix.checkpoint import Checkpoint
+from napari_ct2mri.pix2pix.pairs import PairList
+
+__all__ = ["CALIBRATION_SLICES", "Exported", "calibration_slices", "export", "golden_slice"]
+
+CALIBRATION_SLICES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What ``export`` wrote."""
+
+    folder: Path
+    container: Path
+    digest: str
+    budget: Budget
+
+
+def export(
+    checkpoint: Checkpoint,
+    name: str,
+    folder: Path,
+    pairs: PairList,
+    *,
+    contrast: str | None = None,
+    size: tuple[int, int] | None = None,
+    board: str = "host",
+    fps: float | None = None,
+    ranges: Ranges = "error",
+) -> Job[Exported]:
+    """Quantize a model and write it as a C project.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    name : str
+        Of the model, for people.
+    folder : Path
+        Is made; what an earlier export wrote there is replaced.
+    pairs : PairList
+        Its train rows of the contrast, or all if none is a train row, calibrate.
+    contrast : str, optional
+        By default the model's first.
+    size : (height, width), optional
+        Of the slices that the board runs; by default the model's frame.
+    board : str
+        Which the budget is for.
+    fps : float, optional
+        Wished slices a second: a notice says whether and how wide they are possible.
+
+    Raises
+    ------
+    FirmwareError
+        If the model has no integer form, calibration has too little, the board is too small, or
+        the folder holds something else.
+    """
+    target = find_board(board)
+    _check_folder(folder)
+    config = checkpoint.config.model
+    contrast = contrast or checkpoint.contrasts[0]
+    graph = lower(checkpoint, contrast)
+    slices = yield from calibration_slices(pairs, config, contrast)
+    quantized = yield from quantize(graph, slices, ranges)
+    side = config.scale.frame_px
+    model = quantized.at_size(*(size or (side, side)))
+    image = golden_slice(config.input, *model.size)
+    container = Container(
+        model,
+        plan(model),
+        ct_tables(config.input.windows),
+        (image, run(model, image)),
+        {
+            "model": name,
+            "contrast": contrast,
+            "config": config.model_dump(mode="json"),
+            "made_by": f"napari-ct2mri {__version__}",
+        },
+    )
+    data = pack(container)
+    cost = budget(model, container.plan, len(data), target)
+    check_fits(cost, config.network.width)
+    if fps is not None:
+        yield Notice(widest_for(cost, config.network.width, fps))
+    _write(folder, {"model.ctm": data, "README.md": _readme(container, cost, data).encode()})
+    return Exported(folder, folder / "model.ctm", hashlib.sha256(data).hexdigest(), cost)
+
+
+def calibration_slices(
+    pairs: PairList, config: ModelConfig, contrast: str
+) -> Job[NDArray[np.float32]]:
+    """Slices spread evenly over the train rows, (n, C, H, W) in [-1, 1].
+
+    Raises
+    ------
+    FirmwareError
+        If there are too few.
+    """
+    from napari_ct2mri.pix2pix.slices import load_slices
+
+    rows = pairs.where("train", contrast)
+    rows = rows if rows.rows else pairs.where("all", contrast)
+    if not rows.rows:
+        raise FirmwareError(f"calibration: {pairs.path} has no row of contrast {contrast!r}")
+    ct = (yield from load_slices(rows, config)).ct
+    if len(ct) < MIN_SLICES:
+        raise FirmwareError(
+            f"calibration: {pairs.path} has {len(ct)} slices of contrast {contrast!r} that show a "
+            f"head, expected at least {MIN_SLICES}; add pairs"
+        )
+    chosen = np.linspace(0, len(ct) - 1, min(len(ct), CALIBRATION_SLICES)).astype(int)
+    return ct[chosen].astype(np.float32)
+
+
+def golden_slice(entry: InputConfig, height: int, width: int) -> NDArray[np.uint8]:
+    """A slice of a simulated head, (H, W, C) bytes: no patient's image goes into firmware."""
+    from napari_ct2mri.imaging.phantom import phantom
+
+    pixel_mm = 240 / min(height, width)
+    reach = entry.neighbours
+    ct = phantom(0, shape=(5, height, width), spacing=(18.0, pixel_mm, pixel_mm)).ct
+    channels = ct_channels(ct, entry.windows)[2 - reach : 3 + reach]
+    return quantize_input(channels.reshape(-1, height, width))
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not (folder / "model.ctm").is_file():
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise FirmwareError(
+                f"{folder}: exists and is no exported project; choose another folder, so that "
+                "nothing is lost"
+            )
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """The runtime and ``files``, complete or not at all."""
+    workshop = folder.parent / f".{folder.name}.{uuid4().hex[:8]}"
+    try:
+        for path in runtime_files():
+            files[path.relative_to(runtime_folder()).as_posix()] = path.read_bytes()
+        for name, data in sorted(files.items()):
+            target = workshop / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                file.write(data)
+                os.fsync(file.fileno())
+        old = workshop.with_suffix(".old")
+        if folder.exists():
+            folder.rename(old)
+        workshop.rename(folder)
+        rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise FirmwareError(f"{folder}: could not be written: {error.strerror}") from error
+    finally:
+        rmtree(workshop, ignore_errors=True)
+
+
+def _readme(container: Container, cost: Budget, data: bytes) -> str:
+    info = container.info
+    height, width = container.model.size
+    return f"""# {info["model"]}: {info["contrast"]} MR from CT, as firmware
+
+For research; not a diagnostic device. Made by {info["made_by"]}.
+
+`model.ctm` holds the model: {height} x {width} pixels, {container.model.images[0].channels} input
+channels, 8-bit integers, SHA-256 `{hashlib.sha256(data).hexdigest()}`. The sources are the same for
+every model. C99, no heap, no libc but on the host; no accumulator can overflow (proved at export
+and again when the container is opened).
+
+    make                          build/host/firmware.elf
+    make test                     runs the golden pair: a simulated head and what must come out
+    make BOARD=qemu-vexpress-a9   bare-metal ARM (gcc-arm-none-eabi)
+
+`main.c` says how to talk to it over its serial line, `ct.h` how to call it from a program.
+
+## Budget
+
+{cost.table()}
+
+## Arena
+
+Layers are counted from 0; two images share bytes only if they are never alive together.
+
+{container.plan.table()}
+"""
+

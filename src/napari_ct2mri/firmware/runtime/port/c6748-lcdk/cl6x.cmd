@@ -1,0 +1,32 @@
+/* board.ld for TI's linker. Written after its manual (SPRUI03); never linked by us. */
+--entry_point=_start
+--stack_size=0x2000
+
+MEMORY
+{
+    L2:    origin = 0x11800000, length = 0x00040000
+    MODEL: origin = 0xC0000000, length = 0x04000000
+    ARENA: origin = 0xC4000000, length = 0x04000000
+}
+
+SECTIONS
+{
+    .start > L2, ALIGN(32)
+    .text  > L2, ALIGN(32)
+    .const > L2, ALIGN(64)
+    .switch > L2
+    GROUP { .neardata .fardata .rodata } > L2
+    GROUP
+    {
+        .bss    { ct_zero_start = .; *(.bss) }
+        .far    { *(.far); ct_zero_end = .; }
+        .stack  { . += 0x2000; ct_stack_end = .; }
+        .fast   { ct_fast_start = .; }
+    } > L2, ALIGN(64)
+}
+
+ct_fast_end    = 0x11840000;
+ct_model_start = 0xC0000000;
+ct_model_end   = 0xC4000000;
+ct_arena_start = 0xC4000000;
+ct_arena_end   = 0xC8000000;

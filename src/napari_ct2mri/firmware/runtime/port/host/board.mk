@@ -1,0 +1,3 @@
+# The machine that compiles: gcc or clang, any POSIX system. make CC=clang works too.
+CFLAGS = -O3 -march=native
+SOURCES = port/host/port.c
