@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -31,6 +32,7 @@ from benchmarks.quality.records import (
     Record,
     read_records,
     source_commit,
+    write_file,
     write_json,
 )
 from benchmarks.quality.runs import Bench, Run, recipe_of, record_run
@@ -125,14 +127,16 @@ def spread(options: argparse.Namespace) -> None:
     """Measure the spread of a model's, or several models', predictions against their error."""
     bench = _bench(options)
     models = [find_model(model) for model in options.model]
+    name = options.name or models[0].stem
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", name):
+        raise ConfigError(f"--name {name}: expected up to 80 letters, digits, _, . or -")
     rows = arrange(bench.pairs, options.protocol)
     known = digest(rows.where("test").rows)
     record = run_in_terminal(
         measure_spread(rows, models, scored_on=known, scored_at=source_commit())
     )
-    path = bench.records / f"spread.{options.name or models[0].stem}.{options.protocol}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".png").write_bytes(draw(record))
+    path = bench.records / f"spread.{name}.{options.protocol}.json"
+    write_file(path.with_suffix(".png"), draw(record))
     write_json(path, record)
     print(path)
 

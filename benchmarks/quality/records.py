@@ -32,6 +32,7 @@ __all__ = [
     "run_name",
     "score_of",
     "source_commit",
+    "write_file",
     "write_json",
 ]
 
@@ -135,13 +136,18 @@ def score_of(row: PatientFigures, predictor: str) -> Score:
 
 
 def write_json(path: Path, value: Frozen) -> None:
-    """Write a value in one step; the items of each long list stand on a line each."""
+    """Write a value; the innermost objects stand on a line each."""
     text = json.dumps(value.model_dump(mode="json"), indent=1, allow_nan=False)
     flat = re.sub(r"\{[^{}\[\]]*\}", lambda found: re.sub(r"\s*\n\s*", " ", found[0]), text)
+    write_file(path, f"{flat}\n".encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file in one step, and its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(flat + "\n", encoding="utf-8")
+        temporary.write_bytes(content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from benchmarks.quality.records import (
     run_name,
     score_of,
     source_commit,
+    write_file,
     write_json,
 )
 
@@ -240,7 +241,7 @@ def _train(bench: Bench, run: Run, rows: _Rows, config: TrainConfig) -> Job[tupl
     log = checkpoint.with_suffix(".commits")
     commits = log.read_text(encoding="utf-8").splitlines() if resume and log.is_file() else []
     commits = list(dict.fromkeys([*commits, source_commit()]))
-    log.write_text("\n".join(commits) + "\n", encoding="utf-8")
+    write_file(log, "\n".join(commits).encode())
     pairs = _write_list(bench, run, rows)
     yield from train(pairs, checkpoint, config, contrast=run.contrast, resume=resume)
     return tuple(commits)

@@ -13,7 +13,7 @@ from statistics import fmean
 from benchmarks.quality.comparisons import ablation, against_classic, claim
 from benchmarks.quality.markdown import cell, number, table
 from benchmarks.quality.recipes import RECIPES
-from benchmarks.quality.records import FIGURES, Record, read_record
+from benchmarks.quality.records import FIGURES, Record, read_record, write_file
 from benchmarks.quality.spread import SpreadRecord, SpreadRow
 from benchmarks.quality.summaries import CROSS_VALIDATION, Entry, Group, entries
 
@@ -48,9 +48,7 @@ def write_block(path: Path, text: str) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end) or any(mark in before + after for mark in (BEGIN, END)):
         raise ConfigError(f"{path}: expected a line {BEGIN} and below it a line {END}, once each")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}", encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}".encode())
 
 
 def tables(records: Sequence[Record], spreads: Iterable[Path], beside: Path) -> str:

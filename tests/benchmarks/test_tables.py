@@ -169,7 +169,7 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     assert read_record(path, Record) == one
     assert [file.name for file in tmp_path.iterdir()] == ["r.json"]
     path.write_text(path.read_text().replace('"seed"', '"sead"', 1))
-    with pytest.raises(ConfigError, match="r.json: setting 'seed'"):
+    with pytest.raises(ConfigError, match=r"setting 'seed'"):
         read_record(path, Record)
 
 
