@@ -182,9 +182,9 @@ def _commands(records: Sequence[Record]) -> str:
     for record in records:
         alike = [r for r in records if (r.recipe, r.contrast) == (record.recipe, record.contrast)]
         words = ["python -m benchmarks.quality run pairs.csv --work WORK", *_recipe_words(record)]
-        words += [f"--contrast {record.contrast}"] if record.contrast else []
         words.append("--protocol " + " ".join(dict.fromkeys(r.protocol for r in alike)))
-        if not record.recipe.is_checkpoint:
+        if not record.recipe.is_checkpoint:  # which says its contrast and seed itself
+            words += [f"--contrast {record.contrast}"] if record.contrast else []
             words.append("--seed " + " ".join(map(str, sorted({r.seed for r in alike}))))
         lines[" ".join(words)] = None
     trained = sorted({commit for record in records for commit in record.trained_at})
@@ -213,7 +213,7 @@ def _recipe_words(record: Record) -> list[str]:
 
 def _machine(record: Record) -> str:
     machine = record.machine
-    return f"{machine.cores} cores of {machine.processor}, {machine.threads} threads used"
+    return f"{machine.cores} cores of {machine.processor}, threads: {machine.threads}"
 
 
 def _literal(value: object) -> str:
