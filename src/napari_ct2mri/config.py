@@ -138,9 +138,17 @@ class LossConfig(Frozen):
     """The generator's loss: a weighted sum of terms. Weight 0 leaves a term out."""
 
     l1: float = Field(1.0, ge=0, le=1000, title="L1", description="Weight of |fake - real|.")
+    l2: float = Field(0.0, ge=0, le=1000, title="L2", description="Weight of (fake - real)^2.")
     ssim: float = Field(0.0, ge=0, le=1000, title="SSIM", description="Weight of 1 - SSIM.")
     gradient: float = Field(
         0.0, ge=0, le=1000, title="Gradient", description="Weight of the L1 of gradients."
+    )
+    correlation: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        title="Gradient correlation",
+        description="Weight of 1 - the correlation of smoothed gradients.",
     )
     gan: Literal["bce", "lsgan", "none"] = Field(
         "none", title="Adversary", description="How the PatchGAN judges."

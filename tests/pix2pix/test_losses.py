@@ -3,7 +3,12 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from napari_ct2mri.pix2pix.losses import adversarial, gradient_l1, ssim
+from napari_ct2mri.pix2pix.losses import (
+    adversarial,
+    gradient_correlation,
+    gradient_l1,
+    ssim,
+)
 
 
 def _pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,6 +49,31 @@ def test_gradient_loss_sees_blur_but_no_offset() -> None:
     blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
     assert float(gradient_l1(real + 0.3, real)) == pytest.approx(0, abs=1e-6)
     assert float(gradient_l1(blurred, real)) > 0.1
+
+
+def test_gradient_correlation_sees_neither_gain_nor_offset() -> None:
+    real, fake = _pair()
+    assert float(gradient_correlation(real, real)) == pytest.approx(1, abs=1e-4)
+    assert float(gradient_correlation(0.2 * real + 0.5, real)) == pytest.approx(1, abs=1e-3)
+    assert float(gradient_correlation(-real, real)) == pytest.approx(-1, abs=1e-4)
+    assert 0.5 < float(gradient_correlation(fake, real)) < 0.999
+    assert float(gradient_correlation(torch.zeros_like(real), real)) == 0
+
+
+def test_an_edge_that_may_lie_here_or_there_is_worth_drawing_to_correlation_alone() -> None:
+    """Three equally likely places of a bar; what is best in the mean over them?"""
+    columns = torch.arange(48.0)
+    likely = [
+        ((columns > at) & (columns < at + 6)).float().expand(1, 1, 32, 48) for at in (14, 18, 22)
+    ]
+    flat, drawn = torch.zeros(1, 1, 32, 48), torch.stack(likely).mean(dim=0)
+
+    def mean_cost(image: torch.Tensor) -> tuple[float, float]:
+        l1 = sum(float(gradient_l1(image, real)) for real in likely)
+        return l1, sum(1 - float(gradient_correlation(image, real)) for real in likely)
+
+    assert mean_cost(drawn)[0] >= mean_cost(flat)[0] - 1e-6
+    assert mean_cost(drawn)[1] < 0.7 * mean_cost(flat)[1]
 
 
 @pytest.mark.parametrize("kind", ["bce", "lsgan"])

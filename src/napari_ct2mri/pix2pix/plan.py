@@ -102,7 +102,8 @@ def _check_settings(config: TrainConfig) -> None:
             "there is nothing to crop; choose more, or 0 for no cropping"
         )
     loss = config.loss
-    if not (loss.l1 or loss.ssim or loss.gradient or (loss.gan != "none" and loss.gan_weight)):
+    supervised = (loss.l1, loss.l2, loss.ssim, loss.gradient, loss.correlation)
+    if not (any(supervised) or (loss.gan != "none" and loss.gan_weight)):
         raise ConfigError("every weight of the loss is 0; give l1, ssim, gradient or gan a weight")
 
 

@@ -270,10 +270,14 @@ def _generator_terms(
     parts: dict[str, tuple[float, Tensor]] = {}
     if loss.l1:
         parts["l1"] = loss.l1, (fake - real).abs().mean()
+    if loss.l2:
+        parts["l2"] = loss.l2, (fake - real).square().mean()
     if loss.ssim:
         parts["ssim"] = loss.ssim, 1 - losses.ssim(fake, real)
     if loss.gradient:
         parts["gradient"] = loss.gradient, losses.gradient_l1(fake, real)
+    if loss.correlation:
+        parts["correlation"] = loss.correlation, 1 - losses.gradient_correlation(fake, real)
     if adversary is not None:
         parts["gan"] = loss.gan_weight, adversary
     return parts
