@@ -1,22 +1,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 
-import numpy as np
 import pytest
-import torch
 from native import UNDEFINED, Native, compile_c, core
-
-from napari_ct2mri.config import InputConfig, ModelConfig, NetworkConfig, Window
-from napari_ct2mri.firmware.arena import plan
-from napari_ct2mri.firmware.container import Container, ct_tables
-from napari_ct2mri.firmware.lower import lower_generator
-from napari_ct2mri.firmware.model import QuantModel
-from napari_ct2mri.firmware.quantize import quantize
-from napari_ct2mri.firmware.reference import quantize_input, run
-from napari_ct2mri.jobs import run_job
-from napari_ct2mri.pix2pix.networks import Generator
 
 
 @pytest.fixture(scope="session", params=["gcc", "clang"])
@@ -28,50 +15,3 @@ def native(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     target = tmp_path_factory.mktemp("native") / f"runtime-{compiler}.so"
     flags = ["-O3", "-march=native", "-shared", "-fPIC"]
     return Native(compile_c(compiler, [*flags, *UNDEFINED], core(), target))
-
-
-def smooth(chance: np.random.Generator, *shape: int) -> np.ndarray:
-    """Images in [-1, 1] with structure at several scales."""
-    coarse = chance.normal(size=(*shape[:-2], shape[-2] // 4, shape[-1] // 4))
-    fine = np.repeat(np.repeat(coarse, 4, axis=-2), 4, axis=-1)
-    return np.tanh(fine + 0.3 * chance.normal(size=shape)).astype(np.float32)
-
-
-def random_generator(network: NetworkConfig, seed: int = 0, **model: object) -> Generator:
-    """A generator whose batch norms have seen something."""
-    torch.manual_seed(seed)
-    config = ModelConfig(network=network, contrasts=("T1", "T2"), **model)
-    generator = Generator(config)
-    for module in generator.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
-            torch.nn.init.normal_(module.weight, 0, module.weight[0].numel() ** -0.5)
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            module.bias.data.normal_(0, 0.3)
-    return generator.eval()
-
-
-def random_model(
-    width: int = 4, levels: int = 3, widest: int = 3, windows: int = 1, neighbours: int = 0,
-    size: tuple[int, int] = (16, 24), seed: int = 0,
-) -> QuantModel:  # fmt: skip
-    """A quantized generator with random weights, calibrated on random images."""
-    entry = InputConfig(windows=(Window(),) * windows, neighbours=neighbours)
-    network = NetworkConfig(width=width, levels=levels, widest=widest)
-    graph = lower_generator(random_generator(network, seed, input=entry), head=1)
-    slices = smooth(np.random.default_rng(seed), 8, entry.channels, *size)
-    return run_job(quantize(graph, slices), lambda event: None)
-
-
-def boxed(model: QuantModel, seed: int = 0) -> Container:
-    """A container whose golden pair is a random slice."""
-    first = model.images[0]
-    chance = np.random.default_rng(seed + 1)
-    image = quantize_input(smooth(chance, first.channels, first.height, first.width))
-    return Container(model, plan(model), ct_tables((Window(),)), (image, run(model, image)), {})
-
-
-@pytest.fixture
-def make_model() -> Callable[..., QuantModel]:
-    return random_model

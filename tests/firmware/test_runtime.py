@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from native import Native
+from random_models import boxed, random_model
 
-from conftest import boxed, random_model
 from napari_ct2mri.firmware.container import pack
 from napari_ct2mri.firmware.reference import each_layer
 

@@ -135,7 +135,8 @@ def calibration_slices(
             f"head, expected at least {MIN_SLICES}; add pairs"
         )
     chosen = np.linspace(0, len(ct) - 1, min(len(ct), CALIBRATION_SLICES)).astype(int)
-    return ct[chosen].astype(np.float32)
+    slices: NDArray[np.float32] = ct[chosen].astype(np.float32)
+    return slices
 
 
 def golden_slice(entry: InputConfig, height: int, width: int) -> NDArray[np.uint8]:
@@ -150,12 +151,12 @@ def golden_slice(entry: InputConfig, height: int, width: int) -> NDArray[np.uint
 
 
 def _check_folder(folder: Path) -> None:
-    if folder.exists() and not (folder / "model.ctm").is_file():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise FirmwareError(
-                f"{folder}: exists and is no exported project; choose another folder, so that "
-                "nothing is lost"
-            )
+    is_ours = not folder.exists() or (folder / "model.ctm").is_file()
+    if not is_ours and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FirmwareError(
+            f"{folder}: exists and is no exported project; choose another folder, so that nothing "
+            "is lost"
+        )
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
@@ -209,4 +210,3 @@ Layers are counted from 0; two images share bytes only if they are never alive t
 
 {container.plan.table()}
 """
-

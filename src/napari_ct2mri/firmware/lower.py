@@ -16,7 +16,7 @@ from napari_ct2mri.pix2pix.checkpoint import Checkpoint
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FloatLayer", "Graph", "lower", "lower_generator", "run_float"]
+__all__ = ["FloatLayer", "Graph", "lower", "lower_generator", "run_float", "unet_layers"]
 
 Floats = NDArray[np.float32]
 SLOPE = 0.2  # of LeakyReLU below zero, Isola et al. 2017
@@ -93,7 +93,7 @@ def lower_generator(generator: nn.Module, head: int = 0) -> Graph:
     folded = [*(_fold(block, Kind.DOWN) for block in down), *(_fold(b, Kind.UP) for b in up[::-1])]
     weights, bias = folded[-1]
     folded[-1] = weights[:, head : head + 1], bias[head : head + 1]
-    layers = _layers(len(down))
+    layers = unet_layers(len(down))
     return Graph(
         tuple(FloatLayer(each, *arrays) for each, arrays in zip(layers, folded, strict=True))
     )
@@ -133,7 +133,7 @@ def activate(layer: Layer, before: Floats) -> Floats:
     return np.where(before >= 0, before, before * np.float32(slope))
 
 
-def _layers(levels: int) -> list[Layer]:
+def unet_layers(levels: int) -> list[Layer]:
     """The U-Net: level ``i`` makes skip ``i + 1`` on the way down, image ``2 * levels - i`` up."""
     last = levels - 1
     encoder = [
