@@ -136,6 +136,7 @@ def register(text: str) -> int:
 # ---- decoding, from what objdump says ----
 
 LINE = re.compile(r"^\s*([0-9a-f]+):\t([0-9a-f]+)\s*\t(.*)$")
+SYMBOL = re.compile(r"^([0-9a-f]{8}) .{7} \S+\t[0-9a-f]{8} (?:\.hidden )?(\S+)$")
 TEXT = re.compile(
     r"(?P<parallel>\|\| )?(?:\[\s*(?P<zero>!?)(?P<predicate>[ab]\d+)\s*\]\s*)?"
     r"(?P<name>\w+)(?: \.(?P<unit>[LSDM][12])(?P<cross>X?)(?:T(?P<path>[12]))?)?(?: (?P<rest>.*))?$"
@@ -162,7 +163,9 @@ def decode(address: int, encoded: str, text: str) -> Instruction:
         raise Fault(f"{where}: a compact instruction; assemble without them")
     if match is None or match["name"] not in operations():
         raise Fault(f"{where}: an instruction that is not known here")
-    made = Instruction(address=address, operation=operations()[match["name"]], predicate=-1, unit=-1)
+    made = Instruction(
+        address=address, operation=operations()[match["name"]], predicate=-1, unit=-1
+    )
     made.parallel = match["parallel"] is not None
     if match["predicate"]:
         made.predicate, made.if_zero = register(match["predicate"]), match["zero"] == "!"
@@ -219,10 +222,10 @@ class Program:
     def __init__(self, elf: Path) -> None:
         self.data = elf.read_bytes()
         assert self.data[:6] == b"\x7fELF\x01\x01", "expected a 32-bit little-endian ELF file"
-        symbols = [line.split() for line in run(tool("nm"), elf).splitlines()]
-        self.symbols = {words[2]: int(words[0], 16) for words in symbols if len(words) == 3}
-        listing = run(tool("objdump"), "-d", "-z", elf)
-        lines = [match for match in map(LINE.match, listing.splitlines()) if match]
+        listing = run(tool("objdump"), "-t", "-d", "-z", elf).splitlines()
+        symbols = [match for match in map(SYMBOL.match, listing) if match]
+        self.symbols = {match[2]: int(match[1], 16) for match in symbols}
+        lines = [match for match in map(LINE.match, listing) if match]
         self.text = {int(line[1], 16): line[3].strip() for line in lines}
         self.unknown: dict[int, str] = {}
         code = []
@@ -231,7 +234,9 @@ class Program:
                 code.append(decode(int(line[1], 16), line[2].strip(), line[3].strip()))
             except Fault as fault:  # it matters only if the program comes by
                 self.unknown[int(line[1], 16)] = str(fault)
-                code.append(Instruction(address=int(line[1], 16), operation=-1, unit=-1, predicate=-1))
+                code.append(
+                    Instruction(address=int(line[1], 16), operation=-1, unit=-1, predicate=-1)
+                )
         self.code = (Instruction * len(code))(*code)
 
     def segments(self) -> list[tuple[int, bytes, int]]:
@@ -248,12 +253,17 @@ class Program:
 
 
 class Machine:
-    """A C674x with a program in its memory."""
+    """A C674x with a program in its memory.
 
-    def __init__(self, program: Program) -> None:
+    Without ``memories``, {address: bytes}, it has what the program's segments need, and a stack.
+    With them, the stack of called functions lies at the end of the first.
+    """
+
+    def __init__(self, program: Program, memories: dict[int, int] | None = None) -> None:
         self.program = program
         self.state = State()
         self.memories: list[np.ndarray] = []
+        self.memory_bases: list[int] = []
         self.hooks: list[object] = []  # kept alive for as long as C may call them
         code = program.code
         base = min(instruction.address for instruction in code)
@@ -264,16 +274,32 @@ class Machine:
                 places[(instruction.address - base) // 4] = place
         self.state.code, self.state.code_count = code, len(code)
         self.state.code_at, self.state.code_base, self.state.code_words = places, base, words
-        for address, content, size in program.segments():
-            self.memory(address, size)[: len(content)] = np.frombuffer(content, np.uint8)
-        self.stack = self.memory(STACK - STACK_BYTES, STACK_BYTES)
+        segments = program.segments()
+        if memories is None:
+            memories = {STACK - STACK_BYTES: STACK_BYTES}
+            memories |= {address: size for address, _, size in segments}
+        for address, size in memories.items():
+            self.memory(address, size)
+        for address, content, _ in segments:
+            self.bytes_at(address, len(content))[:] = np.frombuffer(content, np.uint8)
+        first, size = next(iter(memories.items()))
+        self.stack = first + size - 256  # room for arguments beyond the tenth
 
     def memory(self, base: int, size: int, writable: bool = True) -> np.ndarray:
         """Declare a region of memory; returns its bytes, shared with the machine."""
         content = np.zeros(size, np.uint8)
         self.memories.append(content)
+        self.memory_bases.append(base)
         self._region(Region(base, size, writable, content.ctypes.data))
         return content
+
+    def bytes_at(self, address: int, size: int) -> np.ndarray:
+        """A part of one of the regions declared."""
+        for place, content in enumerate(self.memories):
+            offset = address - self.memory_bases[place]
+            if 0 <= offset <= len(content) - size:
+                return content[offset : offset + size]
+        raise Fault(f"0x{address:08x}: {size} bytes of the program lie outside every region")
 
     def window(
         self,
@@ -282,7 +308,7 @@ class Machine:
         load: Callable[[int, int], int],
         store: Callable[[int, int, int], None],
     ) -> None:
-        """Declare modelled registers: ``load(address, bytes)``, ``store(address, bytes, value)``."""
+        """Declare modelled registers: ``load(address, size)``, ``store(address, size, value)``."""
         region = Region(base, size, True, None, WindowLoad(load), WindowStore(store))
         self.hooks += [region.load, region.store]
         self._region(region)
@@ -335,14 +361,13 @@ class Machine:
         The registers a function must keep are compared.
         """
         inside = ("A4", "B4", "A6", "B6", "A8", "B8", "A10", "B10", "A12", "B12")
-        self["B15"] = STACK - 256
+        self["B15"] = self.stack
         self["B14"] = self.program.symbols.get("$bss", 0)
         self["B3"] = STOP
         for name, value in zip(inside, arguments, strict=False):
             self[name] = value
         for place, value in enumerate(arguments[len(inside) :]):
-            offset = STACK_BYTES - 256 + 4 + 4 * place
-            self.stack[offset : offset + 4].view("<u4")[0] = value & 0xFFFF_FFFF
+            self.bytes_at(self.stack + 4 + 4 * place, 4).view("<u4")[0] = value & 0xFFFF_FFFF
         kept = [self.state.reg[number] for number in KEPT]
         self.run(self.program.symbols[function], limit)
         assert kept == [self.state.reg[number] for number in KEPT], f"{function} lost a register"

@@ -54,22 +54,22 @@ COPY = """
     mv .L2x a1,b1
     spkernel EPILOGUE
 ||  stw .D2T2 b1,*b4++
-""".replace("SPLOOP\n", "SPLOOP LATER\n")
+"""
 
 
 def copy_loop(kind: str, epilogue: str) -> str:
-    return COPY.replace("SPLOOP LATER", kind).replace("EPILOGUE", epilogue)
+    return COPY.replace("SPLOOP", kind).replace("EPILOGUE", epilogue)
 
 
 @pytest.mark.parametrize("interval", [1, 2, 3, 5, 6])
 @pytest.mark.parametrize("count", [8, 9, 20])
 def test_counted_loop(tmp_path: Path, interval: int, count: int) -> None:
-    """N iterations take (N - 1) ii + length cycles; code behind waits for the epilogue if told to."""
+    """N iterations take (N - 1) ii + length cycles; what follows waits for the epilogue if told."""
     stages = -(-7 // interval)
     machine = ran(tmp_path, copy_loop(f"sploop {interval}", f"{stages - 1},0") + RETURN, count)
     assert copied(machine) == count
     epilogue = (stages - 1) * interval
-    assert machine.cycles == 5 + 1 + count * interval + epilogue + 6 - (1 + 0) + 0
+    assert machine.cycles == 5 + count * interval + epilogue + 6
 
 
 @pytest.mark.parametrize(("interval", "more"), [(1, 4), (2, 2), (3, 2), (4, 1), (6, 1)])
@@ -133,7 +133,7 @@ def test_masked_instructions_run_once(tmp_path: Path) -> None:
     spmask L1
 ||  mvk .L1 7,a5
 ||  add .S1 1,a6,a6
-    add .D1 1,a7,a7
+    add .D1 a7,1,a7
     nop
     spmask S1
 ||  mvk .S1 9,a8
@@ -150,15 +150,27 @@ def test_masked_instructions_run_once(tmp_path: Path) -> None:
 FORBIDDEN = [
     (copy_loop("sploop 2", "3,0").replace("    nop 2\n", "    nop 1\n"), 8, "less than 4 cycles"),
     (copy_loop("sploop 2", "3,0"), 0, "ILC = 0"),
-    (copy_loop("sploop 7", "0,0"), 8, "a body of 7 cycles at an interval of 7".replace("a b", "SPLOOP b")),
+    (
+        copy_loop("sploop 7", "0,0"),
+        8,
+        "body of 7 cycles at an interval of 7",
+    ),
     (copy_loop("sploop 2", "0,0") + "\tnop 4\n\tsploop 2\n", 8, "outside|another loop"),
-    (copy_loop("sploop 1", "0,0").replace("nop 4", "add .S1 1,a6,a6\n\tnop 3\n").replace(
-        "spkernel 0,0", "spkernel 0,0\n||\tmvk .S1 1,a7"), 8, "one unit"),
-    (copy_loop("sploop 2", "0,0").replace("    nop 4\n", "    nop 48\n"), 8, "more than 48"),
+    (
+        copy_loop("sploop 1", "0,0")
+        .replace("nop 4", "add .S1 1,a6,a6\n\tnop 3\n")
+        .replace("spkernel 0,0", "spkernel 0,0\n||\tmvk .S1 1,a7"),
+        8,
+        "one unit",
+    ),
+    (copy_loop("sploop 2", "0,0").replace("    nop 4\n", "    nop 9\n" * 6), 8, "more than 48"),
     (copy_loop("sploop 2", "0,0").replace("    nop 4\n", "    b .S1 _start\n"), 8, "branch inside"),
-    (copy_loop("sploop 2", "0,0").replace("    nop 4\n", "    mvc .S2 b0,ilc\n"), 8, "inside a loop"),
+    (
+        copy_loop("sploop 2", "0,0").replace("    nop 4\n", "    mvc .S2 b0,ilc\n"),
+        8,
+        "inside a loop",
+    ),
     (copy_loop("[b0] sploop 2", "0,0"), 8, "predicated SPLOOP"),
-    ("\tspkernel 0,0", 1, "not known here|SPKERNEL without"),
     (copy_loop("sploopw 2", "0,0").replace("sploopw", "[a1] sploopw"), 8, "not known here"),
 ]
 
@@ -171,5 +183,10 @@ def test_the_buffer_forbids(tmp_path: Path, text: str, count: int, said: str) ->
 
 def test_branch_into_the_draining_loop_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="while a loop is in the buffer"):
-        ran(tmp_path, copy_loop("sploop 6", "0,0").replace("b1,*b4++", "b1,*b4++\n\tnop") .replace(
-            "    nop 2\n", "    b .S2 b3\n    nop 1\n"), 8)
+        ran(
+            tmp_path,
+            copy_loop("sploop 6", "0,0")
+            .replace("b1,*b4++", "b1,*b4++\n\tnop")
+            .replace("    nop 2\n", "    b .S2 b3\n    nop 1\n"),
+            8,
+        )

@@ -64,7 +64,9 @@ def test_branch_cuts_a_nop_short(tmp_path: Path) -> None:
 
 
 def test_bnop_counts_its_nops_taken_or_not(tmp_path: Path) -> None:
-    text = "\t[a1] bnop .S1 there,3\n\tadd .L1 1,a2,a2\n\tadd .L1 1,a2,a2\n\tadd .L1 1,a2,a2\nthere:"
+    text = (
+        "\t[a1] bnop .S1 there,3\n\tadd .L1 1,a2,a2\n\tadd .L1 1,a2,a2\n\tadd .L1 1,a2,a2\nthere:"
+    )
     taken = ran(tmp_path, text + RETURN, a1=1)
     passed = ran(tmp_path, text + RETURN, a1=0)
     assert (taken["a2"], taken.cycles) == (2, 12)

@@ -12,12 +12,13 @@ import pytest
 
 FREESTANDING = ("-std=c99", "-march=c674x", "-ffreestanding", "-nostdlib", "-Wall", "-Werror")
 
-# One program in one memory: code at 0x10000, constants and data behind it.
+# One program in one memory: code at 0x10000, in whole fetch packets (objdump reads no others),
+# constants and data behind it.
 LINK = """
 ENTRY(_start)
 SECTIONS {
   . = 0x10000;
-  .text : { *(.text*) }
+  .text : { *(.text*) . = ALIGN(32); }
   . = ALIGN(4096);
   .rodata : { *(.rodata* .const*) }
   .data : ALIGN(8) { *(.neardata* .fardata* .data*) }
