@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_ct2mri.firmware import runtime_files
+from napari_ct2mri.firmware import runtime_folder
 
 ALIGN = 64
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic"]
@@ -44,8 +44,11 @@ def compile_c(compiler: str, flags: Sequence[str], sources: Sequence[Path], targ
     return target
 
 
+CORE = ("kernels.c", "layers.c", "container.c", "sha256.c")
+
+
 def core() -> list[Path]:
-    return [path for path in runtime_files() if path.suffix == ".c" and "port" not in path.parts]
+    return [runtime_folder() / name for name in CORE]
 
 
 def buffer(size: int, value: int = 0xA5) -> np.ndarray:

@@ -38,6 +38,8 @@ def build(folder: Path, board: str) -> Job[Built]:
         raise FirmwareError(f"{board} is a profile for planning; nothing can be built for it")
     if not (folder / "model.ctm").is_file() or not (folder / "Makefile").is_file():
         raise FirmwareError(f"{folder}: no exported project; run `ct2mri export` first")
+    if not (folder / "port" / board / "board.mk").is_file():
+        raise FirmwareError(f"{folder}: has no port/{board}; export it anew with this version")
     for tool in target.needs:
         if not tool.is_installed:
             raise FirmwareError(f"{tool.program} is not installed; get it by: {tool.source}")

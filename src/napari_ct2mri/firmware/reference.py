@@ -15,7 +15,16 @@ from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware.model import QuantLayer, QuantModel, round_half_away, tanh_table
 from napari_ct2mri.firmware.ops import convolve
 
-__all__ = ["accumulate", "dequantize_output", "each_layer", "finish", "quantize_input", "run"]
+__all__ = [
+    "accumulate",
+    "dequantize_output",
+    "each_layer",
+    "finish",
+    "quantize_input",
+    "rescale",
+    "run",
+    "tanh_bytes",
+]
 
 Bytes = NDArray[np.uint8]
 _TANH = tanh_table().astype(np.int64)
@@ -71,7 +80,7 @@ def finish(model: QuantModel, number: int, acc: NDArray[np.int64]) -> Bytes:
     each = model.layers[number]
     scaled = rescale(acc, each)
     if each.layer.activation == "tanh":
-        return _tanh(scaled)
+        return tanh_bytes(scaled)
     zero = model.numbers[each.layer.output].zero_point
     return (zero + scaled).clip(model.low(number), 255).astype(np.uint8)
 
@@ -98,7 +107,8 @@ def dequantize_output(output: Bytes) -> NDArray[np.float32]:
     return unit
 
 
-def _tanh(scaled: NDArray[np.int64]) -> Bytes:
+def tanh_bytes(scaled: NDArray[np.int64]) -> Bytes:
+    """The last layer's 16-bit values, scale 2^-12, through tanh (Q12)."""
     v = scaled.clip(-32768, 32767)
     a = np.minimum(np.abs(v), 32767)
     i, f = a >> 7, a & 127

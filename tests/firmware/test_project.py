@@ -1,0 +1,163 @@
+"""The exported project: the same bytes every time, built and run on boards of this machine."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native import CORE, STRICT
+from random_models import random_generator, smooth
+from skimage.io import imsave
+
+from napari_ct2mri.config import ModelConfig, NetworkConfig, ScaleConfig, TrainConfig
+from napari_ct2mri.errors import FirmwareError
+from napari_ct2mri.firmware import runtime_folder
+from napari_ct2mri.firmware.build import build
+from napari_ct2mri.firmware.container import unpack
+from napari_ct2mri.firmware.export import Exported, export
+from napari_ct2mri.firmware.reference import each_layer, quantize_input
+from napari_ct2mri.firmware.simulate import simulated
+from napari_ct2mri.jobs import run_job
+from napari_ct2mri.pix2pix.checkpoint import Checkpoint, Header
+from napari_ct2mri.pix2pix.pairs import PairList, read_pairs
+
+SIDE = 32
+SIZE = (32, 48)
+
+
+def make_checkpoint(width: int = 4) -> Checkpoint:
+    network = NetworkConfig(width=width, levels=3)
+    model = ModelConfig(
+        network=network, scale=ScaleConfig(frame_px=SIDE, head_px=20), contrasts=("T1", "T2")
+    )
+    weights = random_generator(network).state_dict()
+    return Checkpoint(Header(config=TrainConfig(model=model)), weights)
+
+
+def make_pairs(folder: Path, count: int = 9) -> PairList:
+    """Pictures of bright discs with texture."""
+    chance = np.random.default_rng(0)
+    y, x = np.indices((SIDE, SIDE)) - SIDE / 2
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("ct", "mr", "patient", "contrast", "split", "slice"))
+        for i in range(count):
+            head = (y**2 + x**2 < 100) * (150 + 60 * smooth(chance, SIDE, SIDE))
+            for name in ("ct", "mr"):
+                imsave(folder / f"{name}{i}.png", head.astype(np.uint8), check_contrast=False)
+            writer.writerow((f"ct{i}.png", f"mr{i}.png", f"p{i // 3}", "T2", "train", i % 3))
+    return read_pairs(folder / "pairs.csv")
+
+
+def export_to(folder: Path, pairs: PairList, **options: object) -> Exported:
+    job = export(make_checkpoint(), "small", folder, pairs, contrast="T2", size=SIZE, **options)
+    return run_job(job, lambda event: None)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("project")
+    export_to(folder / "out", make_pairs(folder))
+    return folder / "out"
+
+
+def digest(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        whole.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return whole.hexdigest()
+
+
+def a_slice() -> np.ndarray:
+    return quantize_input(smooth(np.random.default_rng(9), 1, *SIZE))
+
+
+def test_same_input_same_bytes(tmp_path: Path, project: Path) -> None:
+    pairs = make_pairs(tmp_path)
+    export_to(tmp_path / "a", pairs)
+    first = digest(tmp_path / "a")
+    export_to(tmp_path / "a", pairs)  # over the first
+    assert digest(tmp_path / "a") == first
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    text = (tmp_path / "a" / "README.md").read_text()
+    assert "| up.0 |" in text
+    assert str(tmp_path) not in text
+
+
+def test_what_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    with pytest.raises(FirmwareError, match="is no exported project"):
+        export_to(tmp_path / "thesis", make_pairs(tmp_path))
+
+
+def test_too_few_slices_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FirmwareError, match="has 6 slices of contrast 'T2'"):
+        export_to(tmp_path / "out", make_pairs(tmp_path, count=6))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("board", ["host", "qemu-vexpress-a9"])
+def test_boards_equal_the_reference(project: Path, board: str) -> None:
+    needed = {"host": ["make", "cc"], "qemu-vexpress-a9": ["arm-none-eabi-gcc", "qemu-system-arm"]}
+    if missing := [tool for tool in needed[board] if shutil.which(tool) is None]:
+        pytest.skip(f"{', '.join(missing)} not installed")
+    assert run_job(build(project, board), lambda event: None).size_bytes > 0
+    image = a_slice()
+    expected = list(each_layer(unpack((project / "model.ctm").read_bytes()).model, image))
+    with simulated(project, board) as line:
+        assert line.self_test() == 0
+        made, digests = line.run_with_digests(image)
+        again, _ = line.run(image)
+    assert digests == [hashlib.sha256(np.ascontiguousarray(e)).digest() for e in expected]
+    assert np.array_equal(made, expected[-1][..., 0])
+    assert np.array_equal(again, made)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_sanitizers_find_nothing(project: Path, tmp_path: Path, compiler: str) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} here")
+    sources = [runtime_folder() / name for name in (*CORE, "main.c", "port/host/port.c")]
+    program = tmp_path / "firmware"
+    flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
+    subprocess.run([compiler, *STRICT, *flags, *sources, "-o", program], check=True)
+    done = subprocess.run(
+        [program, project / "model.ctm"],
+        input=b"T" + b"D" + a_slice().tobytes() + b"?",
+        capture_output=True,
+        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # memory of the process's life
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout[24:28] == bytes(4)
+    assert done.stdout[-24:-18] == b"CT2MRI"
+
+
+def test_a_refused_container_is_told_by_number(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "copy")
+    whole = bytearray((tmp_path / "copy" / "model.ctm").read_bytes())
+    whole[-1] ^= 1
+    (tmp_path / "copy" / "model.ctm").write_bytes(whole)
+    run_job(build(tmp_path / "copy", "host"), lambda event: None)
+    with (
+        pytest.raises(FirmwareError, match="refuses its model container: error 6"),
+        simulated(tmp_path / "copy", "host"),
+    ):
+        pass
+
+
+def test_build_says_what_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(FirmwareError, match="apt-get install gcc-arm-none-eabi"):
+        run_job(build(project, "qemu-vexpress-a9"), lambda event: None)
+    with pytest.raises(FirmwareError, match="profile for planning"):
+        run_job(build(project, "c6678-evm"), lambda event: None)
+    with pytest.raises(FirmwareError, match="there is no board 'arduino'"):
+        run_job(build(project, "arduino"), lambda event: None)
