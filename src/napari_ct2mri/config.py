@@ -297,12 +297,19 @@ _CLASSIC = TrainConfig(
 
 _DEFAULT = TrainConfig(
     preset="default",
-    loss=LossConfig(l1=1.0, ssim=0.5, gradient=0.5),
+    loss=LossConfig(l1=0.0, l2=2.0, ssim=0.5, correlation=1.0),
     augment=AugmentConfig(
-        rotate_deg=12, zoom=0.12, shift_px=8, elastic_px=3, window_jitter=0.15, gamma=0.2, noise=0.1
+        patch=0.75,
+        rotate_deg=12,
+        zoom=0.12,
+        shift_px=8,
+        elastic_px=3,
+        window_jitter=0.15,
+        gamma=0.2,
+        noise=0.1,
     ),
     optimizer=OptimizerConfig(
-        learning_rate=7e-4, beta1=0.9, batch=2, epochs=70, decay_epochs=60, ema=0.998
+        learning_rate=7e-4, beta1=0.9, batch=2, epochs=40, decay_epochs=34, ema=0.998
     ),
 )
 

@@ -157,7 +157,7 @@ def test_train_from_layers(
     assert "epoch" in train.status.text()
     assert train.go.isEnabled()
     assert not train.stop.isEnabled()
-    epochs, losses = train.curves.losses.lines["l1"].getData()
+    epochs, losses = train.curves.losses.lines["l2"].getData()
     assert list(epochs) == [1, 2]
     assert (losses > 0).all()
     assert list(train.curves.validation.lines) == ["selection"]

@@ -104,7 +104,10 @@ def _check_settings(config: TrainConfig) -> None:
     loss = config.loss
     supervised = (loss.l1, loss.l2, loss.ssim, loss.gradient, loss.correlation)
     if not (any(supervised) or (loss.gan != "none" and loss.gan_weight)):
-        raise ConfigError("every weight of the loss is 0; give l1, ssim, gradient or gan a weight")
+        raise ConfigError(
+            "every weight of the loss is 0; give l1, l2, ssim, gradient, correlation or gan "
+            "a weight"
+        )
 
 
 def with_contrasts(config: TrainConfig, contrasts: tuple[str, ...]) -> TrainConfig:
