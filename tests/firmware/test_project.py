@@ -155,8 +155,11 @@ def test_a_refused_container_is_told_by_number(project: Path, tmp_path: Path) ->
 
 def test_build_says_what_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/nowhere")
     with pytest.raises(FirmwareError, match="apt-get install gcc-arm-none-eabi"):
         run_job(build(project, "qemu-vexpress-a9"), lambda event: None)
+    with pytest.raises(FirmwareError, match="scripts/build-tic6x"):
+        run_job(build(project, "c6748-lcdk"), lambda event: None)
     with pytest.raises(FirmwareError, match="profile for planning"):
         run_job(build(project, "c6678-evm"), lambda event: None)
     with pytest.raises(FirmwareError, match="there is no board 'arduino'"):

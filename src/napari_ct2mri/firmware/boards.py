@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from napari_ct2mri.errors import FirmwareError
 
-__all__ = ["BOARDS", "Board", "Tool", "find_board"]
+__all__ = ["BOARDS", "Board", "Tool", "find_board", "tool_path"]
+
+
+def tool_path() -> str:
+    """Where programs are looked for: the path, then where ``scripts/build-tic6x`` installs."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    built = cache / "napari-ct2mri" / "tic6x" / "bin"
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), str(built)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +28,8 @@ class Tool:
 
     @property
     def is_installed(self) -> bool:
-        """Whether it is found on the path."""
-        return shutil.which(self.program) is not None
+        """Whether it is found."""
+        return shutil.which(self.program, path=tool_path()) is not None
 
 
 @dataclass(frozen=True, slots=True)

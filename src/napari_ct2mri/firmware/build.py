@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_ct2mri.errors import FirmwareError
-from napari_ct2mri.firmware.boards import find_board
+from napari_ct2mri.firmware.boards import find_board, tool_path
 from napari_ct2mri.jobs import Job, Progress
 
 __all__ = ["Built", "build"]
@@ -47,7 +48,12 @@ def build(folder: Path, board: str) -> Job[Built]:
     command = ["make", "-s", f"BOARD={board}"]
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S
+            command,
+            cwd=folder,
+            env={**os.environ, "PATH": tool_path()},
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
         raise FirmwareError(f"{folder}: make took longer than {_TIMEOUT_S} s") from error

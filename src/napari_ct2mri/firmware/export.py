@@ -197,6 +197,7 @@ and again when the container is opened).
     make                          build/host/firmware.elf
     make test                     runs the golden pair: a simulated head and what must come out
     make BOARD=qemu-vexpress-a9   bare-metal ARM (gcc-arm-none-eabi)
+    make BOARD=c6748-lcdk         TMS320C6748 (GNU tic6x, built by scripts/build-tic6x)
 
 `main.c` says how to talk to it over its serial line, `ct.h` how to call it from a program.
 
