@@ -257,11 +257,11 @@ class RunConfig(Frozen):
     """How a training runs, not what it shall learn."""
 
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed")
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
         "float32",
         title="Precision",
         description="In which both networks compute; weights and losses stay float32. bfloat16 is "
-        "faster where the processor has it (AVX-512 BF16, AMX, recent GPUs).",
+        "faster where the processor has it (AVX-512 BF16, recent GPUs), which auto finds out.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", title="Device")
     threads: int = Field(0, ge=0, le=256, title="Threads", description="0: as torch decides.")
@@ -311,6 +311,7 @@ _DEFAULT = TrainConfig(
     optimizer=OptimizerConfig(
         learning_rate=7e-4, beta1=0.9, batch=2, epochs=40, decay_epochs=34, ema=0.998
     ),
+    run=RunConfig(precision="auto"),
 )
 
 PRESETS: dict[Preset, TrainConfig] = {"classic": _CLASSIC, "default": _DEFAULT}

@@ -6,6 +6,7 @@ from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.pix2pix.networks import (
     Discriminator,
     Generator,
+    is_half,
     level_widths,
     parameter_count,
     pick_device,
@@ -60,3 +61,14 @@ def test_a_device_that_is_not_there_is_named() -> None:
         pytest.skip("this machine has CUDA")
     with pytest.raises(ConfigError, match="'cuda' is not available"):
         pick_device("cuda")
+
+
+def test_half_precision_where_it_is_asked_for_or_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert is_half("bfloat16", cpu)
+    assert not is_half("float32", cpu)
+    for has_it in (True, False):
+        found = {"avx512_bf16": has_it, "avx2": True}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found)
+        assert is_half("auto", cpu) is has_it
+    assert not is_half("auto", torch.device("mps"))

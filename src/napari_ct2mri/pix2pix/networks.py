@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from napari_ct2mri.config import ModelConfig, NetworkConfig
 from napari_ct2mri.errors import ConfigError
 
-__all__ = ["Discriminator", "Generator", "parameter_count", "pick_device"]
+__all__ = ["Discriminator", "Generator", "is_half", "parameter_count", "pick_device"]
 
 _LEAK = 0.2  # slope of LeakyReLU below zero, Isola et al. 2017
 
@@ -129,6 +129,17 @@ def pick_device(name: str = "auto") -> torch.device:
     elif not there.get(name, name == "cpu"):
         raise ConfigError(f"device {name!r} is not available here; use --device cpu or auto")
     return torch.device(name)
+
+
+def is_half(precision: str, device: torch.device) -> bool:
+    """Whether networks compute in bfloat16; ``auto`` does where ``device`` gains from it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # torch before 2.10
+        return False
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def level_widths(net: NetworkConfig) -> list[int]:

@@ -31,7 +31,7 @@ from napari_ct2mri.pix2pix.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from napari_ct2mri.pix2pix.networks import pick_device
+from napari_ct2mri.pix2pix.networks import is_half, pick_device
 from napari_ct2mri.pix2pix.pairs import PairList
 from napari_ct2mri.pix2pix.plan import (
     check_disjoint,
@@ -227,7 +227,7 @@ def _step(
     loss = state.config.loss
     device = next(state.generator.parameters()).device
     ct, mr = ct.to(device), mr.to(device)
-    half = state.config.run.precision == "bfloat16"
+    half = is_half(state.config.run.precision, device)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         every_head = state.generator(ct)  # (B, contrasts, H, W)
     fake = every_head[torch.arange(len(ct)), contrast][:, None].float()
