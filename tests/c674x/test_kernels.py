@@ -114,7 +114,7 @@ def test_tanh(code: Program, host: ctypes.CDLL) -> None:
     np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 33, 63, 64, 200])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 33, 63, 64, 200])
 @pytest.mark.parametrize("floor", [0, 100, 255])
 def test_copies(code: Program, count: int, floor: int) -> None:
     rng = np.random.default_rng(count)

@@ -262,6 +262,7 @@ next_channels:
 ct_copy:
         cmpgtu  .L1     8, A6, A0                       ; A0: fewer than 8
 ||      sub     .D1     A6, 1, A3
+||      mvk     .S1     0, A1
 ||      shl     .S2     B6, 8, B5
 ||      add     .L2X    B4, A6, B7                      ; the source's end
   [!A0] ldndw   .D2T2   *B4++[1], B17:B16
@@ -269,7 +270,7 @@ ct_copy:
 ||      or      .L2     B5, B6, B5
 ||      add     .D1     A4, A6, A7                      ; the target's end
   [!A0] ldndw   .D2T1   *-B7[1], A19:A18
-||      shru    .S1     A3, 4, A1                       ; A1: more than 16
+||[!A0] shru    .S1     A3, 4, A1                       ; A1: more than 16
 ||      pack2   .L2     B5, B5, B5                      ; the floor four times
         shru    .S1     A3, 3, A9
 ||      or      .L1     A0, A1, A2                      ; A2: not 8 to 16
@@ -298,6 +299,7 @@ many_bytes:
 
 few_bytes:
         cmpgtu  .L1     4, A6, A1                       ; A1: fewer than 4
+||      mv      .S1     A6, A2                          ; A2: any at all
         mv      .L1X    B5, A5
 ||[!A1] ldnw    .D2T2   *B4, B16
 ||[A1]  b       .S1     single_bytes
@@ -309,13 +311,13 @@ few_bytes:
 ||      maxu4   .L1     A16, A5, A16
         stnw    .D1T1   A16, *-A7[1]
 single_bytes:
-        ldbu    .D2T2   *B4++, B16
+  [A2]  ldbu    .D2T2   *B4++, B16
+||      cmpltu  .L1     1, A6, A0
         sub     .L1     A6, 1, A6
-        mv      .L1     A6, A0
-        nop     2
+        nop     3
         maxu4   .L2     B16, B5, B16
 ||[A0]  b       .S1     single_bytes
 ||[!A0] b       .S2     B3
-        stb     .D1T2   B16, *A4++
+  [A2]  stb     .D1T2   B16, *A4++
         nop     4
         .size   ct_copy, . - ct_copy
