@@ -150,6 +150,13 @@ class LossConfig(Frozen):
         title="Gradient correlation",
         description="Weight of 1 - the correlation of smoothed gradients.",
     )
+    edges: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        title="Edges",
+        description="Weight of (1 - strength of smoothed edges, as part of the real MR's)^2.",
+    )
     gan: Literal["bce", "lsgan", "none"] = Field(
         "none", title="Adversary", description="How the PatchGAN judges."
     )
@@ -297,7 +304,7 @@ _CLASSIC = TrainConfig(
 
 _DEFAULT = TrainConfig(
     preset="default",
-    loss=LossConfig(l1=0.0, l2=2.0, ssim=0.5, correlation=1.0),
+    loss=LossConfig(l1=0.0, l2=2.0, ssim=0.5, correlation=1.0, edges=1.0),
     augment=AugmentConfig(
         patch=0.75,
         rotate_deg=12,

@@ -5,6 +5,7 @@ from skimage.metrics import structural_similarity
 
 from napari_ct2mri.pix2pix.losses import (
     adversarial,
+    edge_strength,
     gradient_correlation,
     gradient_l1,
     ssim,
@@ -58,6 +59,15 @@ def test_gradient_correlation_sees_neither_gain_nor_offset() -> None:
     assert float(gradient_correlation(-real, real)) == pytest.approx(-1, abs=1e-4)
     assert 0.5 < float(gradient_correlation(fake, real)) < 0.999
     assert float(gradient_correlation(torch.zeros_like(real), real)) == 0
+
+
+def test_edge_strength_is_not_bought_with_a_checkerboard() -> None:
+    rows, columns = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
+    board = ((rows + columns) % 2 - 0.5).expand(1, 1, 48, 48)
+    real = ((columns > 20) & (columns < 30)).float().expand(1, 1, 48, 48)
+    assert float(edge_strength(real, real)) == pytest.approx(1)
+    assert float(edge_strength(0.4 * real, real)) == pytest.approx(0.4, abs=0.02)
+    assert float(edge_strength(0.4 * real + 0.5 * board, real)) == pytest.approx(0.4, abs=0.03)
 
 
 def test_an_edge_that_may_lie_here_or_there_is_worth_drawing_to_correlation_alone() -> None:

@@ -191,6 +191,7 @@ def test_a_student_comes_close_to_its_teachers(make_pairs: MakePairs, tmp_path: 
         l2=1e-6,
         ssim=0,
         correlation=0,
+        edges=0,
         teacher_weight=1,
     )
     path = tmp_path / "student.safetensors"
@@ -337,7 +338,7 @@ def test_weights_spoilt_by_the_last_step_are_not_kept(
 @pytest.mark.parametrize(
     ("leaves", "message"),
     [
-        ({"l2": 0, "ssim": 0, "correlation": 0}, "every weight of the loss is 0"),
+        ({"l2": 0, "ssim": 0, "correlation": 0, "edges": 0}, "every weight of the loss is 0"),
         ({"crop_from_px": 64}, "not larger than frame_px 64"),
         ({"contrasts": ("T2", "T1")}, "no train rows show T1"),
     ],

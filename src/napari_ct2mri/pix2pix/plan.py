@@ -102,11 +102,11 @@ def _check_settings(config: TrainConfig) -> None:
             "there is nothing to crop; choose more, or 0 for no cropping"
         )
     loss = config.loss
-    supervised = (loss.l1, loss.l2, loss.ssim, loss.gradient, loss.correlation)
+    supervised = (loss.l1, loss.l2, loss.ssim, loss.gradient, loss.correlation, loss.edges)
     if not (any(supervised) or (loss.gan != "none" and loss.gan_weight)):
         raise ConfigError(
-            "every weight of the loss is 0; give l1, l2, ssim, gradient, correlation or gan "
-            "a weight"
+            "every weight of the loss is 0; give l1, l2, ssim, gradient, correlation, "
+            "edges or gan a weight"
         )
 
 

@@ -278,6 +278,9 @@ def _generator_terms(
         parts["gradient"] = loss.gradient, losses.gradient_l1(fake, real)
     if loss.correlation:
         parts["correlation"] = loss.correlation, 1 - losses.gradient_correlation(fake, real)
+    if loss.edges:
+        shortfall = 1 - losses.edge_strength(fake, real)
+        parts["edges"] = loss.edges, shortfall.square().mean()
     if adversary is not None:
         parts["gan"] = loss.gan_weight, adversary
     return parts
