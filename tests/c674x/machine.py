@@ -362,7 +362,7 @@ class Machine:
         """
         inside = ("A4", "B4", "A6", "B6", "A8", "B8", "A10", "B10", "A12", "B12")
         self["B15"] = self.stack
-        self["B14"] = self.program.symbols.get("$bss", 0)
+        self["B14"] = self.program.symbols.get("__c6xabi_DSBT_BASE", 0)
         self["B3"] = STOP
         for name, value in zip(inside, arguments, strict=False):
             self[name] = value

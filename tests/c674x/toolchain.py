@@ -22,7 +22,8 @@ SECTIONS {
   . = ALIGN(4096);
   .rodata : { *(.rodata* .const*) }
   .data : ALIGN(8) { *(.neardata* .fardata* .data*) }
-  $bss = .;
+  __c6xabi_DSBT_BASE = .;
+  __exidx_start = .; __exidx_end = .; /* nothing unwinds */
   .bss : ALIGN(8) { *(.bss* .far* COMMON) }
   /DISCARD/ : { *(.c6xabi.* .comment) }
 }

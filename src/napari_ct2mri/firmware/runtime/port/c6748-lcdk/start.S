@@ -14,9 +14,9 @@ _start:
 ||      mvkl    .S1     ct_zero_start, A4
         mvkh    .S2     ct_stack_end - 8, B15
 ||      mvkh    .S1     ct_zero_start, A4
-        mvkl    .S2     $bss, B14
+        mvkl    .S2     __c6xabi_DSBT_BASE, B14
 ||      mvkl    .S1     ct_zero_end, A5
-        mvkh    .S2     $bss, B14
+        mvkh    .S2     __c6xabi_DSBT_BASE, B14
 ||      mvkh    .S1     ct_zero_end, A5
         mvk     .S2     0, B0
 ||      mvk     .L1     0, A0

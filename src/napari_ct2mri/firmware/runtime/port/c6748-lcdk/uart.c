@@ -27,20 +27,31 @@ enum {
   LINE_8N1 = 3,    /* LCR */
   STATUS_READY = 1, STATUS_ERRORS = 0x1E, STATUS_SENT = 0x20, STATUS_IDLE = 0x40, /* LSR */
   POWER_RUN = 0x6001, /* transmitter and receiver out of reset, running when debugged */
-  MODE_16 = 0      /* MDR; samples a bit */
+  MODE_13 = 1      /* MDR; samples a bit */
 };
 
+/* How far the nearest divisor of clock (Hz) is off rate, bit/s; the divisor may be out of range. */
+static uint32_t nearest(uint32_t clock, uint32_t rate, uint32_t *out_divisor) {
+  const uint32_t divisor = (clock + rate / 2) / rate;
+  const uint32_t got = divisor == 0 ? 0 : clock / divisor;
+  *out_divisor = divisor;
+  return got > rate ? got - rate : rate - got;
+}
+
 uint32_t ct_uart_divisor(uint32_t rate) {
-  if (rate == 0 || rate > CT_UART_CLOCK / 16) {
+  uint32_t by_16, by_13;
+  if (rate == 0 || rate > CT_UART_CLOCK) {
     return 0;
   }
-  const uint32_t divisor = (CT_UART_CLOCK / 16 + rate / 2) / rate;
-  if (divisor > 0xFFFF) {
+  const uint32_t off_16 = nearest(CT_UART_CLOCK / 16, rate, &by_16);
+  const uint32_t off_13 = nearest(CT_UART_CLOCK / 13, rate, &by_13);
+  const int is_13 = off_13 < off_16;
+  const uint32_t divisor = is_13 ? by_13 : by_16;
+  const uint32_t off = is_13 ? off_13 : off_16;
+  if (divisor == 0 || divisor > 0xFFFF || off > rate / 100 * 3) {
     return 0;
   }
-  const uint32_t got = CT_UART_CLOCK / 16 / divisor;
-  const uint32_t off = got > rate ? got - rate : rate - got;
-  return off <= rate / 100 * 3 ? divisor : 0;
+  return is_13 ? divisor | CT_UART_13 : divisor;
 }
 
 void ct_uart_start(uint32_t divisor) {
@@ -51,10 +62,10 @@ void ct_uart_start(uint32_t divisor) {
   UART2->power = 0;
   UART2->interrupts = 0;
   UART2->modem = 0;
-  UART2->mode = MODE_16;
+  UART2->mode = divisor & CT_UART_13 ? MODE_13 : 0;
   UART2->line = LINE_8N1;
   UART2->divisor_low = divisor & 0xFF;
-  UART2->divisor_high = divisor >> 8;
+  UART2->divisor_high = divisor >> 8 & 0xFF;
   UART2->fifo = FIFO_ENABLE;
   UART2->fifo = FIFO_ENABLE | FIFO_CLEAR;
   UART2->power = POWER_RUN;

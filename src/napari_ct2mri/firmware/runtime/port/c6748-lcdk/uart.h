@@ -20,11 +20,13 @@ enum {
   CT_UART_BREAK = 8
 };
 
-/* The divisor of 16 samples a bit nearest to rate, 1..65535, or 0 if rate (bit/s) is 0 or cannot
- * be had within 3 %, which is what a receiver forgives. */
+enum { CT_UART_13 = 0x10000 }; /* 13 samples a bit instead of 16 */
+
+/* The divisor, 1..65535, that comes nearest to rate (bit/s), with CT_UART_13 if 13 samples a bit come
+ * nearer than 16; 0 if none comes within 3 %, which is what a receiver forgives. */
 uint32_t ct_uart_divisor(uint32_t rate);
 
-/* Set the rate, empty both FIFOs and start. divisor: 1..65535. Waits for the last byte to leave. */
+/* Set the rate by its divisor, empty both FIFOs and start. Waits for the last byte to leave. */
 void ct_uart_start(uint32_t divisor);
 
 /* Take what has arrived, without waiting. Returns the number of bytes stored, 0..capacity, and adds to
