@@ -39,10 +39,3 @@ def test_program(code: Program, host: ctypes.CDLL, name: str) -> None:
 
 def test_crc_of_the_catalogue(code: Program) -> None:
     assert Machine(code).call("crc32_check", 0) == 0xCBF43926
-
-
-def test_optimization_shows_in_cycles(code: Program, request: pytest.FixtureRequest) -> None:
-    """Cycles are counted: a CRC of 201 bytes takes at least one a bit."""
-    machine = Machine(code)
-    machine.call("crc32", 1)
-    assert 201 * 8 < machine.cycles < 201 * 8 * 60
