@@ -45,6 +45,7 @@ SeriesFlag = Annotated[
 ]
 ModalityFlag = Annotated[Modality | None, Parameter(help="Decides where a file does not say.")]
 Model = Annotated[str | None, Parameter(help="A name that models lists, or a checkpoint.")]
+Board = Annotated[str, Parameter(help="A name that boards lists.")]
 Native = Annotated[
     bool, Parameter(help="Leave pixels as they are: no scaling to the model's head size.")
 ]
@@ -251,6 +252,56 @@ def models() -> None:
     from napari_ct2mri.pix2pix.zoo import models as released
 
     show.models(released())
+
+
+@app.command
+def export(
+    model: Annotated[str, Parameter(help="A name that models lists, or a checkpoint.")],
+    directory: Annotated[Path, Parameter(name="DIR", help="The C project; is made or replaced.")],
+    /,
+    *,
+    calibration: Annotated[
+        Path, Parameter(help="A pairs.csv, whose train rows show the range of every layer.")
+    ],
+    contrast: Annotated[str | None, Parameter(help="Of those the model makes.")] = None,
+    size: Annotated[
+        tuple[int, int] | None,
+        Parameter(help="Height and width of a slice on the board; by default the model's frame."),
+    ] = None,
+    board: Board = "host",
+    fps: Annotated[
+        float | None, Parameter(help="Wished slices a second: say whether they are possible.")
+    ] = None,
+) -> None:
+    """Quantize a model to 8 bits and write it as a C project, with its budget on a board."""
+    from napari_ct2mri.app import show, workflows
+
+    job = workflows.export(
+        model, directory, calibration, contrast=contrast, size=size, board=board, fps=fps
+    )
+    show.exported(run_in_terminal(job))
+
+
+@app.command
+def build(
+    directory: Annotated[Path, Parameter(name="DIR", help="What export wrote.")],
+    /,
+    *,
+    board: Board,
+) -> None:
+    """Compile an exported project for a board."""
+    from napari_ct2mri.app import show, workflows
+
+    show.built(run_in_terminal(workflows.build(directory, board)))
+
+
+@app.command
+def boards() -> None:
+    """List the boards: what each is and needs, and what of that is installed."""
+    from napari_ct2mri.app import show
+    from napari_ct2mri.firmware.boards import BOARDS
+
+    show.boards(BOARDS.values())
 
 
 def _fail(text: str, code: int) -> int:

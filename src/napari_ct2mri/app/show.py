@@ -11,10 +11,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_ct2mri.app.workflows import Evaluated, Found, Info
     from napari_ct2mri.evaluation import Label, SetFigures
+    from napari_ct2mri.firmware.boards import Board
+    from napari_ct2mri.firmware.build import Built
+    from napari_ct2mri.firmware.export import Exported
     from napari_ct2mri.pix2pix.checkpoint import TrainResult
     from napari_ct2mri.pix2pix.zoo import ModelCard
 
-__all__ = ["as_json", "evaluated", "in_viewer", "info", "models", "outputs", "trained"]
+__all__ = [
+    "as_json",
+    "boards",
+    "built",
+    "evaluated",
+    "exported",
+    "in_viewer",
+    "info",
+    "models",
+    "outputs",
+    "trained",
+]
 
 _WIDE = 160  # characters, where no terminal says how many there are
 
@@ -99,6 +113,26 @@ def models(cards: Iterable[ModelCard]) -> None:
     table(("name", "contrasts", "size", "what it is"), rows)
 
 
+def exported(result: Exported) -> None:
+    """Print the arena, the budget, and what to do next."""
+    print(result.plan.table())
+    print(result.budget.table())
+    print(f"{result.container}: SHA-256 {result.digest}")
+    board = result.budget.board
+    if board.needs:
+        print(f"next: ct2mri build {result.folder} --board {board.name}")
+
+
+def built(result: Built) -> None:
+    """Print where the program is."""
+    print(f"{result.program}: {result.size_bytes} bytes, for {result.board}")
+
+
+def boards(known: Iterable[Board]) -> None:
+    """Print what there is to build for, and what that takes."""
+    table(("board", "what it is", "reached by", "needs", "installed"), map(_board_row, known))
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table."""
     import sys
@@ -112,6 +146,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         view.add_row(*row)
     width = None if sys.stdout.isatty() else _WIDE
     Console(width=width, markup=False, highlight=False).print(view)
+
+
+def _board_row(board: Board) -> tuple[str, ...]:
+    tools = (*board.needs, *board.runs_with)
+    if not tools:
+        return board.name, board.title, "-", "-", "-"
+    sources = dict.fromkeys(tool.source for tool in board.missing)
+    return (
+        board.name,
+        board.title,
+        board.reached_by,
+        ", ".join(tool.program for tool in tools),
+        "no: " + "; ".join(sources) if sources else "yes",
+    )
 
 
 def _series_lines(found: Found) -> list[str]:

@@ -47,12 +47,15 @@ class Board:
         Of the chip at work, from its data sheet; 0: unknown.
     baud_rates : tuple of int
         Exact rates that its serial line offers.
+    reached_by : str
+        How bytes go to it and come back; empty for a profile that is only planned with.
     needs : tuple of Tool
-        To build; empty for a profile that is only planned with.
+        To build; empty for such a profile.
     """
 
     name: str
     title: str
+    reached_by: str = ""
     clock_hz: float = 0.0
     macs_per_cycle: int = 0
     cores: int = 1
@@ -79,12 +82,14 @@ _ALL = (
     Board(
         "host",
         "this machine",
+        "standard input and output",
         memory_bytes=2**31,
         needs=(Tool("cc", "apt-get install gcc"), _MAKE),
     ),
     Board(
         "qemu-vexpress-a9",
         "Cortex-A9, bare metal, in QEMU",
+        "its UART, on a socket of QEMU",
         memory_bytes=224 * 2**20,
         baud_rates=(115200,),
         needs=(Tool("arm-none-eabi-gcc", "apt-get install gcc-arm-none-eabi"), _MAKE),
@@ -93,6 +98,7 @@ _ALL = (
     Board(  # TI SPRS590 (data sheet); power: SPRABF4, 456 MHz at 1.3 V, typical
         "c6748-lcdk",
         "TMS320C6748, 456 MHz",
+        "its UART 2, on the USB socket",
         clock_hz=456e6,
         macs_per_cycle=8,
         memory_bytes=128 * 2**20,

@@ -16,7 +16,7 @@ from napari_ct2mri import __version__
 from napari_ct2mri.config import InputConfig, ModelConfig
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware import runtime_files, runtime_folder
-from napari_ct2mri.firmware.arena import plan
+from napari_ct2mri.firmware.arena import Plan, plan
 from napari_ct2mri.firmware.boards import find_board
 from napari_ct2mri.firmware.budget import Budget, budget, check_fits, widest_for
 from napari_ct2mri.firmware.container import Container, ct_tables, pack
@@ -40,6 +40,7 @@ class Exported:
     folder: Path
     container: Path
     digest: str
+    plan: Plan
     budget: Budget
 
 
@@ -109,7 +110,8 @@ def export(
     if fps is not None:
         yield Notice(widest_for(cost, config.network.width, fps))
     _write(folder, {"model.ctm": data, "README.md": _readme(container, cost, data).encode()})
-    return Exported(folder, folder / "model.ctm", hashlib.sha256(data).hexdigest(), cost)
+    digest = hashlib.sha256(data).hexdigest()
+    return Exported(folder, folder / "model.ctm", digest, container.plan, cost)
 
 
 def calibration_slices(

@@ -6,6 +6,7 @@ them is cheap; torch and the image libraries come with the first step of a job.
 
 from napari_ct2mri.app.workflows.demo import Demo, demo, phantom
 from napari_ct2mri.app.workflows.evaluation import Evaluated, evaluate
+from napari_ct2mri.app.workflows.firmware import build, export
 from napari_ct2mri.app.workflows.images import Converted, Found, Info, PairCount, convert, info
 from napari_ct2mri.app.workflows.synthesis import Synthesized, synthesize, synthesize_volume
 from napari_ct2mri.app.workflows.training import settings_of, train
@@ -18,9 +19,11 @@ __all__ = [
     "Info",
     "PairCount",
     "Synthesized",
+    "build",
     "convert",
     "demo",
     "evaluate",
+    "export",
     "info",
     "phantom",
     "settings_of",
