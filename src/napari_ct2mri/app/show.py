@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,9 +128,12 @@ def built(result: Built) -> None:
     print(f"{result.program}: {result.size_bytes} bytes, for {result.board}")
 
 
-def boards(known: Iterable[Board]) -> None:
+def boards(known: Collection[Board]) -> None:
     """Print what there is to build for, and what that takes."""
     table(("board", "what it is", "reached by", "needs", "installed"), map(_board_row, known))
+    for board in known:
+        for tool in board.missing:
+            print(f"{board.name} lacks {tool.program}: {tool.source}")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -152,13 +155,12 @@ def _board_row(board: Board) -> tuple[str, ...]:
     tools = (*board.needs, *board.runs_with)
     if not tools:
         return board.name, board.title, "-", "-", "-"
-    sources = dict.fromkeys(tool.source for tool in board.missing)
     return (
         board.name,
         board.title,
         board.reached_by,
         ", ".join(tool.program for tool in tools),
-        "no: " + "; ".join(sources) if sources else "yes",
+        "no" if board.missing else "yes",
     )
 
 

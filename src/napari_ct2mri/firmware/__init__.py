@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ["runtime_files", "runtime_folder"]
 
-_SOURCES = (".c", ".h", ".S", ".mk", ".ld", ".cmd", "")
+_SOURCES = (".c", ".h", ".S", ".mk", ".ld", ".cmd", ".asm", "")
 
 
 def runtime_folder() -> Path:

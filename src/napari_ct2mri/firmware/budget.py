@@ -77,7 +77,7 @@ class Budget:
             rows.append(("slices a second, at most", f"{1 / self.bound_s:.1f}"))
         if self.least_joules is not None:
             rows.append(("energy a slice, at least", f"{self.least_joules * 1e3:.1f} mJ"))
-        rows += [(f"push at {b} baud", f"{self.push_s(b):.0f} s") for b in self.board.baud_rates]
+        rows += [(f"push at {b} baud", f"{self.push_s(b):.1f} s") for b in self.board.baud_rates]
         return "\n".join(["| | |", "|---|---|", *(f"| {what} | {much} |" for what, much in rows)])
 
 

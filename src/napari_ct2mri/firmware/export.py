@@ -191,17 +191,30 @@ def _readme(container: Container, cost: Budget, data: bytes) -> str:
 
 For research; not a diagnostic device. Made by {info["made_by"]}.
 
-`model.ctm` holds the model: {height} x {width} pixels, {container.model.images[0].channels} input
-channels, 8-bit integers, SHA-256 `{hashlib.sha256(data).hexdigest()}`. The sources are the same for
-every model. C99, no heap, no libc but on the host; no accumulator can overflow (proved at export
-and again when the container is opened).
+`model.ctm` holds the model: slices of {height} x {width} pixels and
+{container.model.images[0].channels} channel(s), 8-bit integers, SHA-256
+`{hashlib.sha256(data).hexdigest()}`.
+The sources are the same for every model: C99, no heap, no libc but on the host. No accumulator can
+overflow: proved at export, and again by the board when it opens the container.
 
     make                          build/host/firmware.elf
     make test                     runs the golden pair: a simulated head and what must come out
-    make BOARD=qemu-vexpress-a9   bare-metal ARM (gcc-arm-none-eabi)
-    make BOARD=c6748-lcdk         TMS320C6748 (GNU tic6x, built by scripts/build-tic6x)
+    make BOARD=qemu-vexpress-a9   bare-metal ARM (Debian: gcc-arm-none-eabi)
+    make BOARD=c6748-lcdk         TMS320C6748, GNU tic6x (scripts/build-tic6x of napari-ct2mri)
 
-`main.c` says how to talk to it over its serial line, `ct.h` how to call it from a program.
+In QEMU (Debian: qemu-system-arm) the serial line is the terminal; `T`, typed blindly, runs the
+golden pair, and four bytes of zero say that it came out right:
+
+    qemu-system-arm -M vexpress-a9 -m 512 -display none -monitor none -serial stdio \\
+      -kernel build/qemu-vexpress-a9/firmware.elf \\
+      -device loader,file=model.ctm,addr=0x62000000,force-raw=on
+
+TI's own compiler: `port/c6748-lcdk/cl6x.mk`, written after its manuals and **never compiled**.
+No firmware made of this has run on a real board yet.
+
+`main.c` says how to talk to it over its serial line, `ct.h` how to call it from a program; error
+numbers are those of `ct_status` there. Rules "Q" in comments are those of docs/quantization.md of
+napari-ct2mri.
 
 ## Budget
 
