@@ -21,6 +21,7 @@ from napari_ct2mri.firmware.boards import find_board
 from napari_ct2mri.firmware.budget import Budget, budget, check_fits, widest_for
 from napari_ct2mri.firmware.container import Container, ct_tables, pack
 from napari_ct2mri.firmware.lower import lower
+from napari_ct2mri.firmware.model import check_size
 from napari_ct2mri.firmware.quantize import MIN_SLICES, Ranges, quantize
 from napari_ct2mri.firmware.reference import quantize_input, run
 from napari_ct2mri.imaging.intensity import ct_channels
@@ -87,10 +88,11 @@ def export(
     config = checkpoint.config.model
     contrast = contrast or checkpoint.contrasts[0]
     graph = lower(checkpoint, contrast)
+    height, width = size or (config.scale.frame_px,) * 2
+    check_size(config.network.levels, height, width)  # before the long part
     slices = yield from calibration_slices(pairs, config, contrast)
     quantized = yield from quantize(graph, slices, ranges)
-    side = config.scale.frame_px
-    model = quantized.at_size(*(size or (side, side)))
+    model = quantized.at_size(height, width)
     image = golden_slice(config.input, *model.size)
     container = Container(
         model,

@@ -17,6 +17,7 @@ __all__ = [
     "QuantLayer",
     "QuantModel",
     "check_overflow",
+    "check_size",
     "round_half_away",
     "tanh_table",
 ]
@@ -100,12 +101,7 @@ class QuantModel:
         FirmwareError
             If a side is no multiple of ``2**levels`` up to :data:`MAX_SIDE`.
         """
-        step = 2**self.levels
-        if any(n <= 0 or n % step or n > MAX_SIDE for n in (height, width)):
-            raise FirmwareError(
-                f"size {height} x {width}: a network of {self.levels} levels needs multiples of "
-                f"{step} up to {MAX_SIDE} pixels"
-            )
+        check_size(self.levels, height, width)
         return replace(self, size=(height, width))
 
     def low(self, number: int) -> int:
@@ -118,6 +114,22 @@ class QuantModel:
         each = self.layers[number]
         out = self.images[each.layer.output]
         return out.size_bytes * each.taps
+
+
+def check_size(levels: int, height: int, width: int) -> None:
+    """Refuse slices that a network of ``levels`` levels can't halve so often.
+
+    Raises
+    ------
+    FirmwareError
+        If a side is no multiple of ``2**levels`` up to :data:`MAX_SIDE`.
+    """
+    step = 2**levels
+    if any(n <= 0 or n % step or n > MAX_SIDE for n in (height, width)):
+        raise FirmwareError(
+            f"size {height} x {width}: a network of {levels} levels needs multiples of "
+            f"{step} up to {MAX_SIDE} pixels"
+        )
 
 
 def check_overflow(layer: Layer, weights: NDArray[np.int8], bias: NDArray[np.int64]) -> None:
