@@ -64,7 +64,7 @@ class Plan:
     @property
     def arena_bytes(self) -> int:
         """What all images need together."""
-        return max(block.end for block in self.blocks)
+        return _height(self.blocks)
 
     @property
     def bound_bytes(self) -> int:
@@ -83,14 +83,11 @@ class Plan:
 def plan(model: QuantModel) -> Plan:
     """Place the images of ``model`` and cut its layers.
 
-    Blocks are placed one after the other as low as they fit, in several orders, of which the
-    smallest result is kept.
+    Blocks are placed one after the other as low as they fit, in several orders. The best order is
+    mended, a block moved at a time, as long as that helps.
     """
     blocks = lifetimes(model)
-    placed = min(
-        (_place(sorted(blocks, key=order)) for order in _ORDERS),
-        key=lambda result: max(block.end for block in result),
-    )
+    placed = _mend(min((_place(sorted(blocks, key=order)) for order in _ORDERS), key=_height))
     by_name = {block.name: block for block in placed}
     tiles = tuple(_tile(model, number) for number in range(len(model.layers)))
     scratch = max(
@@ -136,6 +133,26 @@ def lifetimes(model: QuantModel) -> list[Block]:
         Block(name, 0, aligned(shape.size_bytes), i - 1, last[i])
         for i, (name, shape) in enumerate(zip(names, model.images, strict=True))
     ]
+
+
+def _mend(placed: list[Block]) -> list[Block]:
+    """Take one block out of the order and put it in elsewhere, until no such move gains."""
+    while True:
+        moves = (
+            _place([*others[:place], block, *others[place:]])
+            for i, block in enumerate(placed)
+            for others in [placed[:i] + placed[i + 1 :]]
+            for place in range(len(placed))
+        )
+        best = min(moves, key=_height)
+        if _height(best) >= _height(placed):
+            return placed
+        placed = best
+
+
+def _height(placed: Sequence[Block]) -> int:
+    """Bytes from the first to beyond the last."""
+    return max(block.end for block in placed)
 
 
 def _place(blocks: Iterable[Block]) -> list[Block]:
