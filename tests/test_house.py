@@ -19,7 +19,7 @@ import napari_ct2mri
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "napari_ct2mri"
-FLOORS = ("imaging", "evaluation", "pix2pix", "firmware", "app", "widgets")
+FLOORS = ("imaging", "evaluation", "link", "pix2pix", "firmware", "app", "widgets")
 VIEWER = {"PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy", "superqt", "magicgui", "napari"}
 BINDINGS = {"PyQt5", "PyQt6", "PySide2", "PySide6"}
 HEAVY = {"torch", "SimpleITK", "pydicom", "skimage", "scipy", "matplotlib"}
@@ -27,8 +27,9 @@ HEAVY = {"torch", "SimpleITK", "pydicom", "skimage", "scipy", "matplotlib"}
 # floor -> floors it must not know
 ABOVE = {
     "": FLOORS,
-    "imaging": ("evaluation", "pix2pix", "firmware", "app", "widgets"),
-    "evaluation": ("pix2pix", "firmware", "app", "widgets"),
+    "imaging": ("evaluation", "link", "pix2pix", "firmware", "app", "widgets"),
+    "evaluation": ("link", "pix2pix", "firmware", "app", "widgets"),
+    "link": ("imaging", "evaluation", "pix2pix", "firmware", "app", "widgets"),
     "pix2pix": ("firmware", "app", "widgets"),
     "firmware": ("app", "widgets"),
     "app": ("widgets",),
@@ -93,7 +94,7 @@ def test_only_qtpy_names_a_qt_binding() -> None:
     assert not bound
 
 
-@pytest.mark.parametrize("floor", ["", "imaging", "evaluation", "pix2pix", "firmware", "app"])
+@pytest.mark.parametrize("floor", ["", *FLOORS[:-1]])
 def test_lower_floors_come_without_a_viewer(floor: str) -> None:
     names = ", ".join(modules(floor))
     loaded = run_python(f"import sys, json, {names}; print(json.dumps(list(sys.modules)))")

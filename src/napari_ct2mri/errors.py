@@ -7,6 +7,7 @@ the command line prints it and exits with 1, the viewer shows it as a notificati
 from __future__ import annotations
 
 __all__ = [
+    "BoardError",
     "CheckpointError",
     "ConfigError",
     "ContainerError",
@@ -16,6 +17,7 @@ __all__ = [
     "ImageError",
     "JobCancelled",
     "JobError",
+    "LinkError",
     "PairError",
     "TrainingError",
     "VolumeError",
@@ -62,6 +64,21 @@ class ContainerError(FirmwareError):
     """A model container is cut, altered, of another version or not for this firmware.
 
     ``number`` is that of the rule it breaks, the same on every board.
+    """
+
+    def __init__(self, message: str, number: int = 0) -> None:  # a default, so that it pickles
+        super().__init__(message)
+        self.number = number
+
+
+class LinkError(Ct2MriError):
+    """A board cannot be reached, falls silent, or does not speak as agreed."""
+
+
+class BoardError(LinkError):
+    """A board refuses what it was asked.
+
+    ``number`` is that of the reason, as ``docs/link-protocol.md`` lists them.
     """
 
     def __init__(self, message: str, number: int = 0) -> None:  # a default, so that it pickles

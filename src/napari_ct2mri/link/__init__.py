@@ -1,0 +1,1 @@
+"""Bytes to a board and back; knows nothing of networks, images or Qt."""
