@@ -1,4 +1,4 @@
-"""A report on disk: JSON, CSV and figures, each file written whole or not at all."""
+"""A report on disk: HTML, JSON, CSV and figures, each file written whole or not at all."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ def write_report(report: Report, directory: Path) -> tuple[Path, ...]:
     Returns
     -------
     tuple of Path
-        ``report.json``, ``slices.csv``, ``patients.csv``, ``sets.csv``, ``plots.png`` and a
-        figure a patient, contrast and predictor that has examples.
+        ``report.html``, ``report.json``, ``slices.csv``, ``patients.csv``, ``sets.csv``,
+        ``plots.png`` and a figure a patient, contrast and predictor that has examples.
     """
     from napari_ct2mri.evaluation.figures import draw_examples, draw_plots
+    from napari_ct2mri.evaluation.page import to_html
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -68,6 +69,8 @@ def write_report(report: Report, directory: Path) -> tuple[Path, ...]:
         while f"{name}.png" in files:  # "a/b" and "a_b" are two patients
             name += "_"
         files[f"{name}.png"] = draw_examples(examples)
+    pictures = {name: png for name, png in files.items() if name.endswith(".png")}
+    files["report.html"] = to_html(report, _DEFINITIONS, pictures).encode()
     former = _figures_of(directory / _REPORT)
     written = [_write(directory / name, content) for name, content in files.items()]
     for name in former - files.keys():
