@@ -1,0 +1,209 @@
+"""A board at the end of a line: the session, driven by a clock, and its requests as calls."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from napari_ct2mri.errors import BoardError, LinkError
+from napari_ct2mri.link.frame import Type
+from napari_ct2mri.link.messages import (
+    HASH,
+    HASH_BYTES,
+    HASHES,
+    HELLO,
+    MAX_HASHES,
+    PROTOCOL,
+    RATE,
+    TESTED,
+    Hello,
+    Stats,
+    board_error,
+    take,
+)
+from napari_ct2mri.link.session import Exchange, Session, Stream
+
+__all__ = ["LONG_S", "Connection", "Line"]
+
+LONG_S = 120.0
+"""How long a board may compute or look through its store (COMMIT, TEST, RUN)."""
+
+_STEP_S = 0.1  # at most between two looks at whether a person has cancelled
+_SETTLE_S = 0.02  # after RATE's answer (L6)
+_AHEAD_S = 0.15  # of bytes in the air: the latency of an adapter both ways, and the board's work
+
+
+class Line(Protocol):
+    """What a connection needs of a serial line."""
+
+    baud: int | None
+    """Bit/s; None where the line has no rate."""
+
+    def now(self) -> float:
+        """Seconds of a clock that never goes back."""
+
+    def transfer(self, data: bytes, timeout_s: float) -> tuple[int, bytes]:
+        """Write what of ``data`` the line takes and read what is there.
+
+        Returns at once when either was possible, else after ``timeout_s``: bytes written, and
+        what arrived.
+        """
+
+    def set_baud(self, baud: int) -> None:
+        """Change the rate."""
+
+    def close(self) -> None:
+        """Let go of the port."""
+
+
+class Connection:
+    """A board that has answered HELLO.
+
+    Attributes
+    ----------
+    hello : Hello
+        What it said of itself, last time it was asked.
+    session : Session
+    line : Line
+
+    Raises
+    ------
+    LinkError
+        If nobody answers, or something that does not speak the protocol.
+    """
+
+    def __init__(self, line: Line, patience_s: float = 3.0) -> None:
+        self.line = line
+        self.session = Session()
+        self._rest = b""  # made, not yet taken by the line
+        self._id = secrets.randbelow(2**32)
+        self.hello = self.greet(patience_s)
+
+    def pump(self, timeout_s: float = _STEP_S) -> None:
+        """Send what is to send and take what arrives, once; waits at most ``timeout_s``."""
+        now = self.line.now()
+        if not self._rest:
+            self._rest = self.session.send(now)
+        deadline = self.session.deadline
+        if deadline is not None:
+            timeout_s = max(0.0, min(timeout_s, deadline - now))
+        taken, data = self.line.transfer(self._rest, timeout_s)
+        self._rest = self._rest[taken:]
+        if data:
+            self.session.receive(data, self.line.now())
+
+    def follow(self, work: Exchange | Stream) -> Iterator[None]:
+        """Pump until ``work`` is done, yielding in between; raises its error."""
+        while not work.is_done:
+            self.pump()
+            yield
+        if work.error is not None:
+            raise work.error
+
+    def request(self, kind: Type, payload: bytes = b"", patience_s: float = 5.0) -> bytes:
+        """Ask and wait for the answer."""
+        exchange = self.session.ask(kind, payload, patience_s)
+        for _ in self.follow(exchange):
+            pass
+        return exchange.result()
+
+    def wait_until(self, is_so: Callable[[], bool], timeout_s: float) -> bool:
+        """Pump until ``is_so``, at most ``timeout_s``."""
+        end = self.line.now() + timeout_s
+        while not is_so():
+            left = end - self.line.now()
+            if left <= 0:
+                return False
+            self.pump(min(left, _STEP_S))
+        return True
+
+    def greet(self, patience_s: float = 3.0) -> Hello:
+        """HELLO: begin a session (L5)."""
+        self.session.drop()
+        self._id = (self._id + 1) % 2**32
+        exchange = self.session.ask(Type.HELLO, HELLO.pack(PROTOCOL, self._id), patience_s)
+        for _ in self.follow(exchange):
+            pass
+        self.hello = Hello.unpack(exchange.result())
+        self.session.window = self._window()
+        return self.hello
+
+    def _window(self) -> int:
+        """No more frames in the air than keep the line busy: what is lost goes out again."""
+        if self.line.baud is None or not self.hello.rates:
+            return self.hello.window
+        return min(self.hello.window, 2 + round(self.line.baud / 10 * _AHEAD_S / 1044))
+
+    def set_rate(self, baud: int) -> None:
+        """Change the line's rate, on both ends (L6).
+
+        Raises
+        ------
+        LinkError
+            If the board does not have that rate, or is not heard at it; the line is then at the
+            rate it had.
+        """
+        before = self.line.baud
+        if baud == before:
+            return
+        if baud not in self.hello.rates or before is None:
+            rates = ", ".join(map(str, self.hello.rates)) or "none: its line has no rate"
+            raise LinkError(f"{self.hello.board} has no rate {baud}; it has {rates}")
+        self.request(Type.RATE, RATE.pack(baud))
+        self.wait_until(lambda: False, _SETTLE_S)
+        self.line.set_baud(baud)
+        try:
+            self.greet(0.4)
+        except BoardError:
+            raise
+        except LinkError as error:
+            self.line.set_baud(before)
+            self.wait_until(lambda: False, 0.5)
+            self.greet()
+            raise LinkError(
+                f"the board is not heard at {baud} bit/s: adapter or cable do not carry it; "
+                f"still at {before}"
+            ) from error
+
+    def hashes(self, slot: int, first: int, count: int) -> Iterator[tuple[int, bytes]]:
+        """Number and hash of blocks of the new slot (0) or the active one (1) (L8)."""
+        end = first + count
+        while first < end:
+            asked = min(MAX_HASHES, end - first)
+            answer = self.request(Type.HASH, HASH.pack(slot, first, asked))
+            at, got = take(HASHES, answer[: HASHES.size], "HASH")
+            body = answer[HASHES.size :]
+            if (at, got) != (first, asked) or len(body) != got * HASH_BYTES:
+                raise LinkError("the board's HASH answers another question: rebuild its firmware")
+            for i in range(got):
+                yield first + i, body[i * HASH_BYTES : (i + 1) * HASH_BYTES]
+            first += asked
+
+    def stats(self, count_layers: bool = True) -> Stats:
+        """What the board has counted (L14)."""
+        return Stats.unpack(self.request(Type.STATS, bytes([count_layers])))
+
+    def test(self) -> tuple[int, int]:
+        """Run the golden pair: bytes that came out wrong, and microseconds."""
+        wrong, microseconds = take(TESTED, self.request(Type.TEST, b"", LONG_S), "TEST")
+        return wrong, microseconds
+
+    def reset(self) -> None:
+        """Restart the board as after power-on; greet it anew afterwards."""
+        self.request(Type.RESET)
+
+    def check_model(self) -> None:
+        """Raise unless a model is committed and runs."""
+        if self.hello.status:
+            raise board_error(self.hello.status, Type.RUN)
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self.line.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

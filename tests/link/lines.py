@@ -1,0 +1,155 @@
+"""Lines for tests: a virtual one with a clock of its own that loses, alters, repeats and delays."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from napari_ct2mri.link.transport import LineLost
+
+
+class End(Protocol):
+    """A board's end: this reference in Python, or the C receiver."""
+
+    def feed(self, data: bytes) -> bytes: ...
+    def tick(self, ms: float) -> bytes: ...
+    def power_cycle(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Chances a piece of ``piece`` bytes; ``cut`` is of the board's power."""
+
+    drop: float = 0.0
+    flip: float = 0.0
+    duplicate: float = 0.0
+    delay: float = 0.0
+    cut: float = 0.0
+    delay_s: float = 0.5
+    piece: int = 64
+
+
+class VirtualLine:
+    """A line of a rate and a latency in virtual time, with a board at its other end.
+
+    Each direction keeps the order of its bytes, as a wire does. Nothing sleeps: ``transfer``
+    moves the clock.
+    """
+
+    def __init__(
+        self,
+        board: End,
+        faults: Faults = Faults(),
+        seed: int = 0,
+        baud: int | None = 2_000_000,
+        latency_s: float = 0.001,
+        room: int = 4096,
+    ) -> None:
+        self.board, self.faults, self.baud = board, faults, baud
+        self.latency_s, self.room = latency_s, room
+        self.time = 0.0
+        self.sent = self.received = 0
+        self.is_unplugged = False
+        self._chance = Random(seed)
+        self._order = itertools.count()
+        self._events: list[tuple[float, int, bool, bytes]] = []  # when, order, to board?, bytes
+        self._free_at = {True: 0.0, False: 0.0}  # when the wire of each direction is idle
+        self._last_at = {True: 0.0, False: 0.0}
+        self._ticked = 0.0
+        self._inbox = bytearray()
+
+    def now(self) -> float:
+        return self.time
+
+    def set_baud(self, baud: int) -> None:
+        self.baud = baud
+
+    def close(self) -> None:
+        pass
+
+    def transfer(self, data: bytes, timeout_s: float) -> tuple[int, bytes]:
+        if self.is_unplugged:
+            raise LineLost("unplugged")
+        taken = self._accept(data)
+        end = self.time + timeout_s
+        while not self._inbox and not taken:
+            if self._events and self._events[0][0] <= end:
+                self._step()
+                taken = self._accept(data)
+            else:
+                taken = self._idle(data, end)
+                break
+        arrived = bytes(self._inbox)
+        self._inbox.clear()
+        return taken, arrived
+
+    def _idle(self, data: bytes, end: float) -> int:
+        """Nothing is on its way; the wire may become free, the board may have more to say."""
+        at = end
+        if data:
+            at = min(end, self._free_at[True] - self._buffer_s() * 0.5)
+        self._advance(max(self.time, at))
+        return self._accept(data)
+
+    def _buffer_s(self) -> float:
+        return 0.0 if self.baud is None else self.room * 10 / self.baud
+
+    def _accept(self, data: bytes) -> int:
+        """What goes into the host's transmit buffer of ``room`` bytes."""
+        if not data:
+            return 0
+        room = self.room
+        if self.baud is not None:
+            queued = max(0.0, self._free_at[True] - self.time) * self.baud / 10
+            room = int(self.room - queued)
+        taken = max(0, min(len(data), room))
+        self.sent += taken
+        self._put(True, data[:taken])
+        return taken
+
+    def _put(self, to_board: bool, data: bytes) -> None:
+        """Bytes onto the wire: each piece meets its fate."""
+        size = self.faults.piece
+        for piece in (data[i : i + size] for i in range(0, len(data), size)):
+            start = max(self.time, self._free_at[to_board])
+            end = start if self.baud is None else start + len(piece) * 10 / self.baud
+            self._free_at[to_board] = end
+            at = end + self.latency_s
+            if self._happens(self.faults.delay):
+                at += self._chance.random() * self.faults.delay_s
+            at = self._last_at[to_board] = max(at, self._last_at[to_board])
+            for fated in self._fate(piece):
+                heapq.heappush(self._events, (at, next(self._order), to_board, fated))
+
+    def _fate(self, piece: bytes) -> list[bytes]:
+        if self._happens(self.faults.cut):
+            self.board.power_cycle()
+        if self._happens(self.faults.drop):
+            return []
+        if self._happens(self.faults.flip):
+            bits = bytearray(piece)
+            bits[self._chance.randrange(len(bits))] ^= 1 << self._chance.randrange(8)
+            piece = bytes(bits)
+        return [piece, piece] if self._happens(self.faults.duplicate) else [piece]
+
+    def _happens(self, chance: float) -> bool:
+        return chance > 0 and self._chance.random() < chance
+
+    def _step(self) -> None:
+        at, _, to_board, data = heapq.heappop(self._events)
+        self._advance(at)
+        if to_board:
+            self._put(False, self.board.feed(data))
+        else:
+            self._inbox += data
+            self.received += len(data)
+
+    def _advance(self, at: float) -> None:
+        self.time = max(self.time, at)
+        said = self.board.tick((self.time - self._ticked) * 1000)
+        self._ticked = self.time
+        if said:
+            self._put(False, said)

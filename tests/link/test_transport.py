@@ -1,0 +1,197 @@
+"""Real pseudo-terminals and sockets, and ports that don't open."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from napari_ct2mri.errors import LinkError
+from napari_ct2mri.link.connection import Connection
+from napari_ct2mri.link.transport import LineLost, SerialLine, users_of
+
+from .board import Board
+
+
+@contextmanager
+def board_on_a_terminal(board: Board) -> Iterator[str]:
+    """The board's end of a pseudo-terminal, served by a thread; gives the port's path."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    port, is_over = os.ttyname(theirs), threading.Event()
+
+    def serve() -> None:
+        while not is_over.is_set():
+            if select.select([ours], [], [], 0.05)[0]:
+                with suppress(OSError):
+                    os.write(ours, board.feed(os.read(ours, 4096)))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield port
+    finally:
+        is_over.set()
+        thread.join()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_board_on_a_pseudo_terminal():
+    with board_on_a_terminal(Board()) as port, Connection(SerialLine(port)) as connection:
+        assert connection.hello.board == "reference"
+        assert connection.stats().slices == 0
+
+
+def test_a_board_on_a_socket():
+    board = Board()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                while data := client.recv(4096):
+                    client.sendall(board.feed(data))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with Connection(SerialLine(f"socket://127.0.0.1:{server.getsockname()[1]}")) as connection:
+            assert connection.hello.board == "reference"
+        thread.join()
+
+
+def test_both_directions_at_once_do_not_block():
+    """A board that reads nothing before it has said all, more than any buffer holds."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    line = SerialLine(os.ttyname(theirs))
+    said = bytes(range(1, 256)) * 1000
+
+    def speak() -> None:
+        rest = memoryview(said)
+        while rest:
+            rest = rest[os.write(ours, rest) :]
+
+    thread = threading.Thread(target=speak)
+    thread.start()
+    data, heard = b"x" * 200_000, b""
+    while len(heard) < len(said):
+        taken, got = line.transfer(data, 1.0)
+        data, heard = data[taken:], heard + got
+    thread.join()
+    assert heard == said
+    assert data  # it was never read
+    line.close()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_waiting_takes_no_longer_than_asked_nor_less():
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    line = SerialLine(os.ttyname(theirs))
+    start = time.monotonic()
+    assert line.transfer(b"", 0.2) == (0, b"")
+    assert 0.2 <= time.monotonic() - start < 2.0
+    os.write(ours, b"abc")
+    start = time.monotonic()
+    assert line.transfer(b"", 5.0) == (0, b"abc")
+    assert time.monotonic() - start < 2.0
+    line.close()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_no_such_port():
+    with pytest.raises(LinkError, match="/dev/ttyNONE9: no such port; `ct2mri ports` shows"):
+        SerialLine("/dev/ttyNONE9")
+
+
+def test_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(LinkError, match="start the board that listens there"):
+        SerialLine(url)
+
+
+def test_a_file_is_no_port(tmp_path: Path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(LinkError, match="not a serial port that opens"):
+        SerialLine(str(file))
+
+
+def test_an_unknown_kind_of_url():
+    with pytest.raises(LinkError, match="nonsense://x"):
+        SerialLine("nonsense://x")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs to become somebody else")
+def test_no_permission_names_the_group():
+    """Opened by a process that is nobody."""
+    ours, theirs = pty.openpty()
+    port = os.ttyname(theirs)
+    Path(port).chmod(0o600)
+    group = Path(port).group()
+    code = f"""
+import os, grp, serial
+from napari_ct2mri.link.transport import SerialLine
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+SerialLine({port!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert f"{port}: no permission" in done.stderr
+    assert (f"usermod -aG {group} $USER" in done.stderr) == (group != "root")
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_busy_port_names_who_holds_it():
+    ours, theirs = pty.openpty()
+    port = os.ttyname(theirs)
+    code = f"import fcntl, os; fcntl.flock(os.open({port!r}, os.O_RDWR), fcntl.LOCK_EX); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{code}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        until_locked(theirs)
+        with pytest.raises(LinkError, match=rf"{port}: busy, held by .* \(pid {holder.pid}\)"):
+            SerialLine(port)
+        assert any(str(holder.pid) in user for user in users_of(port))
+        holder.communicate(b"\n", timeout=30)
+    SerialLine(port).close()
+    os.close(ours)
+    os.close(theirs)
+
+
+def until_locked(handle: int) -> None:
+    for _ in range(500):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        time.sleep(0.02)
+    raise AssertionError("nobody locked it")
+
+
+def test_an_unplugged_cable_is_noticed():
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    line = SerialLine(os.ttyname(theirs))
+    os.close(theirs)
+    os.close(ours)
+    with pytest.raises(LineLost, match="the port went away: unplugged"):
+        line.transfer(b"x", 0.1)
+    line.close()
