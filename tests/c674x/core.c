@@ -373,7 +373,8 @@ static bool load_body(struct machine *m, const struct instruction *const *packet
     return true;
 }
 
-/* SPKERNEL fstg, fcyc: this packet was the body's last; fetch goes on that far into the epilogue. */
+/* SPKERNEL fstg, fcyc: this packet was the body's last; fetch goes on fstg ii + fcyc cycles into the
+ * epilogue (the manual, 7.9.4), but not before the stage that loads it is over (7.9.5). */
 static bool end_body(struct machine *m, const struct instruction *i)
 {
     struct loop *loop = &m->loop;
@@ -385,6 +386,7 @@ static bool end_body(struct machine *m, const struct instruction *i)
     loop->loading = loop->fetching = false;
     loop->resume = i->operand[0].kind == CONSTANT
                        ? i->operand[0].value * loop->interval + i->operand[1].value : 0;
+    loop->loaded = (loop->length + loop->interval - 1) / loop->interval * loop->interval;
     return true;
 }
 
@@ -415,8 +417,10 @@ static void advance_loop(struct machine *m)
     if (!loop->active || loop->loading || !loop->ended)
         return;
     const uint64_t length = (uint64_t)((loop->iterations - 1) * loop->interval + loop->length);
-    loop->fetching = loop->fetching || m->cycle >= loop->end + (uint64_t)loop->resume;
-    loop->active = !loop->fetching || m->cycle < loop->start + length;
+    loop->active = m->cycle < loop->start + length;
+    loop->fetching = loop->fetching || !loop->active ||
+                     (m->cycle >= loop->end + (uint64_t)loop->resume &&
+                      m->cycle >= loop->start + (uint64_t)loop->loaded);
 }
 
 /* ---- one cycle ---- */

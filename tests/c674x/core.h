@@ -6,7 +6,8 @@
  * bounded memory, windows of modelled registers. What it does not, and refuses: interrupts,
  * circular addressing, floating point, compact instructions, SPLOOPW and reloaded loops.
  * Sources: TI SPRUFE8 ("the manual"), chapters 2 (data paths), 3.8 (resource constraints),
- * 4 (instructions), 5 (pipeline), 7 (software pipelined loop buffer).
+ * 4 (instructions), 5 (pipeline), 7 (software pipelined loop buffer; this one as others quote it, see
+ * test_loop_buffer.py).
  */
 #ifndef C674X_CORE_H
 #define C674X_CORE_H
@@ -69,6 +70,7 @@ struct loop {
     int length;                /* cycles of one iteration loaded so far */
     int iterations;            /* started so far */
     int resume;                /* cycles from the loop's end to the next fetch (SPKERNEL) */
+    int loaded;                /* cycles of the stages that loaded the body */
     uint64_t start, end;       /* cycle of the first packet; of the boundary where it ended */
     const struct instruction *body[LOOP_CYCLES][UNITS];
     int count[LOOP_CYCLES];

@@ -121,12 +121,26 @@ def requantize(
     return board.get(at, out), board.machine.cycles
 
 
-def copy(
-    code: Program, source: NDArray[np.uint8], floor: int, offsets: tuple[int, int]
+def gather(
+    code: Program | ctypes.CDLL,
+    source: NDArray[np.uint8],
+    patches: NDArray[np.uint8],
+    sizes: tuple[int, int, int, int],
+    floor: int,
+    offsets: tuple[int, int] = (0, 0),
 ) -> tuple[NDArray[np.uint8], int]:
-    """``ct_copy``, to and from addresses so far off a multiple of 8: the target and the cycles."""
+    """``ct_gather``: the patches afterwards, as flat bytes, and the cycles.
+
+    ``sizes``: depth, step, run, pixels; ``offsets``: of patches and source from a multiple of 8.
+    """
+    depth, step, run, pixels = sizes
+    if isinstance(code, ctypes.CDLL):
+        out = patches.copy()
+        at, begin = (ctypes.c_void_p(array.ctypes.data) for array in (out, source))
+        code.ct_gather(at, depth, begin, step, run, pixels, floor)
+        return out, 0
     board = Board(code)
-    target = np.zeros_like(source)
-    at = board.put(target, offsets[0])
-    board.machine.call("ct_copy", at, board.put(source, offsets[1]), len(source), floor)
-    return board.get(at, target), board.machine.cycles
+    to = board.put(patches, offsets[0])
+    begin_at = board.put(source, offsets[1])
+    board.machine.call("ct_gather", to, depth, begin_at, step, run, pixels, floor)
+    return board.get(to, patches), board.machine.cycles

@@ -69,6 +69,7 @@ class Loop(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_bool) for name in ("active", "loading", "delayed", "ended", "fetching")),
         *((name, ctypes.c_int) for name in ("interval", "length", "iterations", "resume")),
+        ("loaded", ctypes.c_int),
         *((name, ctypes.c_uint64) for name in ("start", "end")),
         ("body", ctypes.POINTER(Instruction) * 8 * LOOP_CYCLES),
         ("count", ctypes.c_int * LOOP_CYCLES),

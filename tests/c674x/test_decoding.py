@@ -1,7 +1,7 @@
 """Machine words as others than GNU binutils read them, so that no misreading is on both sides.
 
-The first list holds words that TI's own tools assembled and listed (published listings of TI
-compiler output); the second is put together by hand from the opcode maps of SPRUFE8, appendix E
+The first lists hold words that TI's own tools assembled and listed (published listings of TI
+compiler output); the last is put together by hand from the opcode maps of SPRUFE8, appendix E
 (.M, extended) and chapter 7 (loop buffer).
 """
 
@@ -34,6 +34,15 @@ LISTED = {
     0x00830000: "spmask D2",  # not all ones: D2 is bit 5 of the mask
 }
 
+# (SPLOOP, SPKERNEL): how many of its six bits count cycles depends on the interval, and those that
+# count stages are reversed (SPRUFE8B, table 3-29)
+LISTED_LOOPS = {
+    (0x01838000, 0x0C034000): "spkernel 3,0",
+    (0x01038000, 0x00834000): "spkernel 0,2",
+    (0x02838000, 0x0D434000): "spkernel 3,5",
+    (0x00838000, 0x00034000): "spkernel 0,0",
+}
+
 
 def extended_m(op: int, src1: int, src2: int, dst: int, cross: int = 0, side: int = 0) -> int:
     """31-28 creg z, 27-23 dst, 22-18 src2, 17-13 src1, 12 x, 11 0, 10-6 op, 5-2 1100, 1 s, 0 p."""
@@ -62,3 +71,12 @@ def test_words_read_as_others_read_them(tmp_path: Path) -> None:
     assert {hex(word): text for word, text in read.items()} == {
         hex(word): text for word, text in words.items()
     }
+
+
+def test_ends_of_loops_read_as_others_read_them(tmp_path: Path) -> None:
+    lines = []
+    for start, end in LISTED_LOOPS:
+        lines += [f"\t.word 0x{start:08x},0x00006000,0x00006000,0x{end:08x}", "\tnop 9"]
+    program = Program(assemble("\n".join(lines), tmp_path))
+    read = [text for text in program.text.values() if text.startswith("spkernel")]
+    assert read == list(LISTED_LOOPS.values())

@@ -104,21 +104,58 @@ def test_every_rounding(code: Program, host: ctypes.CDLL, shift: int) -> None:
     np.testing.assert_array_equal(got, want)
 
 
-def test_tanh(code: Program, host: ctypes.CDLL) -> None:
+TANH = np.rint(127 * 256 * np.tanh(np.arange(257) / 32)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shift", [32, 33, 37, 54, 55])
+@pytest.mark.parametrize("slope", [False, True])
+def test_tanh(code: Program, host: ctypes.CDLL, channels: int, shift: int, slope: bool) -> None:
+    """One scale for both signs, as the last layer has it, and two; shifts of either kernel."""
     rng = np.random.default_rng(6)
-    table = np.rint(127 * 256 * np.tanh(np.arange(257) / 32)).astype(np.uint16)
-    acc = rng.integers(-(2**20), 2**20, (40, 2)).astype(np.int32)
-    arguments = (acc, 1, scales(rng, 1, (36, 38)), (0, 0, 255), 1, table)
+    reach = min(2**31 - 1, 2 ** max(shift - 14, 1))
+    acc = rng.integers(-reach, reach, (23, channels + channels % 2)).astype(np.int32)
+    acc[0, 0], acc[1, 0], acc[2, 0], acc[3, 0] = 2**31 - 1, -(2**31) + 1, 0, -1
+    above, below, shifts, more = scales(rng, channels, (shift, shift + 1))
+    scale = (above, below, shifts, more) if slope else (above, above, shifts, shifts)
+    arguments = (acc, channels, scale, (0, 0, 255), channels + 1, TANH)
     want, _ = kernels.requantize(host, *arguments)
     got, _ = kernels.requantize(code, *arguments)
     np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 33, 63, 64, 200])
+def test_tanh_of_every_value(code: Program, host: ctypes.CDLL) -> None:
+    """v from beyond -32768 to beyond 32767: scale 1/2, so that acc = 2 v."""
+    acc = np.repeat(2 * np.arange(-33000, 33001, 7, dtype=np.int32)[:, None], 2, axis=1)
+    half = (np.full(1, 2**30, np.int32),) * 2 + (np.full(1, 31, np.int32),) * 2
+    same = (np.full(1, 2**30, np.int32),) * 2 + (np.full(1, 33, np.int32),) * 2
+    for scale, scaled in ((half, acc), (same, 4 * acc)):
+        arguments = (np.ascontiguousarray(scaled), 1, scale, (0, 0, 255), 1, TANH)
+        want, _ = kernels.requantize(host, *arguments)
+        got, _ = kernels.requantize(code, *arguments)
+        np.testing.assert_array_equal(got, want)
+
+
+# depth, step, run, pixels
+TAPS = [
+    *((32, 2, run, 5) for run in (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 31, 32)),
+    (32, 16, 16, 9), (64, 32, 64, 4), (256, 0, 16, 20), (128, 64, 32, 1), (512, 128, 256, 3),
+    (0, 0, 1, 1), (3, 0, 6, 1), (0, 0, 200, 1), (0, 0, 208, 1), (96, 10, 20, 2), (41, 24, 40, 3),
+    (32, 0, 16, 3), (32, 0, 3, 6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", TAPS, ids=str)
 @pytest.mark.parametrize("floor", [0, 100, 255])
-def test_copies(code: Program, count: int, floor: int) -> None:
-    rng = np.random.default_rng(count)
-    source = rng.integers(0, 256, count).astype(np.uint8)
-    for offsets in ((0, 0), (1, 6), (7, 3)):
-        got, _ = kernels.copy(code, source, floor, offsets)
-        np.testing.assert_array_equal(got, np.maximum(source, floor))
+def test_gathering(code: Program, sizes: tuple[int, int, int, int], floor: int) -> None:
+    """Runs that share bytes, runs of any length, nothing touched between them."""
+    depth, step, run, pixels = sizes
+    rng = np.random.default_rng(run)
+    source = rng.integers(0, 256, (pixels - 1) * step + run).astype(np.uint8)
+    patches = rng.integers(0, 256, (pixels - 1) * depth + run).astype(np.uint8)
+    want = patches.copy()
+    for p in range(pixels):
+        want[p * depth :][:run] = np.maximum(source[p * step :][:run], floor)
+    for offsets in ((0, 0), (8, 16), (1, 6), (7, 0), (0, 4)):
+        got, _ = kernels.gather(code, source, patches, sizes, floor, offsets)
+        np.testing.assert_array_equal(got, want)

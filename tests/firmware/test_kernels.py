@@ -101,6 +101,32 @@ def test_products(
     assert np.array_equal(acc.reshape(pixels, channels), expected + bias)
 
 
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    run=st.integers(1, 70),
+    pixels=st.integers(1, 9),
+    step=st.integers(0, 80),
+    more=st.integers(0, 40),
+    floor=st.integers(0, 255),
+    seed=st.integers(0, 999),
+)
+def test_gathering(
+    native: Native, run: int, pixels: int, step: int, more: int, floor: int, seed: int
+) -> None:
+    """Runs may share bytes; nothing between patches is touched."""
+    chance = np.random.default_rng(seed)
+    source, depth = chance.integers(0, 256, step * (pixels - 1) + run).astype(np.uint8), run + more
+    patches = buffer(depth * pixels, value=7)
+    native.lib.ct_gather(
+        ctypes.c_void_p(patches.ctypes.data), depth, ctypes.c_void_p(source.ctypes.data), step,
+        run, pixels, floor,
+    )  # fmt: skip
+    runs = np.stack([source[p * step :][:run] for p in range(pixels)])
+    made = patches.reshape(pixels, depth)
+    assert np.array_equal(made[:, :run], np.maximum(runs, floor))
+    assert (made[:, run:] == 7).all()
+
+
 def test_tanh_is_true_to_a_fiftieth_of_a_step() -> None:
     v = np.arange(-32768, 32768)
     made = tanh_bytes(v).astype(np.float64)

@@ -1,10 +1,14 @@
 /* The portable kernels. What each does is said in kernels.h. */
 #include "kernels.h"
 
-void ct_copy(uint8_t *restrict target, const uint8_t *restrict source, size_t count,
-             uint8_t floor) {
-  for (size_t i = 0; i < count; ++i) {
-    target[i] = source[i] > floor ? source[i] : floor;
+void ct_gather(uint8_t *restrict patches, uint32_t depth, const uint8_t *restrict source,
+               uint32_t step, uint32_t run, uint32_t pixels, uint8_t floor) {
+  for (uint32_t p = 0; p < pixels; ++p) {
+    for (uint32_t k = 0; k < run; ++k) {
+      patches[k] = source[k] > floor ? source[k] : floor;
+    }
+    patches += depth;
+    source += step;
   }
 }
 

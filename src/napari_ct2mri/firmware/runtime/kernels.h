@@ -5,7 +5,7 @@
  * How a layer uses them (layers.c). For a tile of output pixels of one row it gathers the taps of
  * each pixel into one "patch", so that a convolution is a product of two dense matrices:
  *
- *   patches [pixels][depth]    u8   gathered by ct_copy; one pixel after the other
+ *   patches [pixels][depth]    u8   gathered by ct_gather; one pixel after the other
  *   weights [channels][depth]  s8   as they lie in the container; one channel after the other
  *   acc     [pixels][channels] s32  = bias[channel] + patch . weights
  *
@@ -58,9 +58,13 @@ typedef struct {
   int32_t high;       /* low..255 */
 } ct_rescale;
 
-/* Copy count bytes, each raised to at least floor (Q8): target[i] = max(source[i], floor).
- * floor: 0..255, 0 copies. count: 1.. ; neither pointer is aligned. */
-void ct_copy(uint8_t *target, const uint8_t *source, size_t count, uint8_t floor);
+/* Gather a run of taps of each pixel, each raised to at least floor (Q8):
+ * patches[p * depth + k] = max(source[p * step + k], floor), k = 0..run - 1.
+ * run: 1.. ; pixels: 1.. ; floor: 0..255, 0 copies. depth, bytes from one patch to the next: at
+ * least run; step, bytes from one pixel's run to the next: 0.. , so that runs may overlap, or be one
+ * and the same. Neither pointer is aligned; nor is depth, which nobody looks at for one pixel. */
+void ct_gather(uint8_t *patches, uint32_t depth, const uint8_t *source, uint32_t step, uint32_t run,
+               uint32_t pixels, uint8_t floor);
 
 /* acc[p][n] = bias[n] + sum_k patches[p][k] * weights[n][k], Q3.
  * patches [pixels][depth], weights [channels][depth], bias [channels], acc [pixels][channels].

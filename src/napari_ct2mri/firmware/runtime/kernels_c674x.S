@@ -35,6 +35,23 @@
  *   A30 depth, A31 2 depth, A3 channels          B30 depth, B8 channels, B31 iterations in all
  *   A0 pairs of channels left
  */
+        .macro  pair_setup                      ; five cycles; nothing if no pair is left
+        mvc     .S2     B31, ILC
+||[A0]  ldw     .D2T1   *B6++, A2               ; bias of both channels
+||      mv      .L1     A6, A7
+||      mv      .S1X    B4, A9
+  [A0]  ldw     .D2T2   *B6++, B2
+||      add     .L2X    B30, A6, B7
+||      mv      .L1     A4, A5
+        add     .S2     8, B4, B9
+||      add     .L2X    4, A4, B5
+||      mv      .L1     A29, A1
+        mv      .L2     B29, B0
+        add     .L1     A6, A31, A6
+||      add     .S1     8, A4, A4
+||      sub     .D1     A0, 1, A0
+        .endm
+
         .global ct_matmul
         .type   ct_matmul, @function
 ct_matmul:
@@ -51,21 +68,8 @@ ct_matmul:
         mv      .L1X    B1, A0
         mv      .L2X    A16, B31
 
+        pair_setup
 next_pair:
-        mvc     .S2     B31, ILC
-||      ldw     .D2T1   *B6++, A2 ; bias of both channels
-||      mv      .L1     A6, A7
-||      mv      .S1X    B4, A9
-        ldw     .D2T2   *B6++, B2
-||      add     .L2X    B30, A6, B7
-||      mv      .L1     A4, A5
-        add     .S2     8, B4, B9
-||      add     .L2X    4, A4, B5
-||      mv      .L1     A29, A1
-        mv      .L2     B29, B0
-        add     .L1     A6, A31, A6
-||      add     .S1     8, A4, A4
-||      sub     .D1     A0, 1, A0
         mv      .L1     A2, A28
         mv      .L2     B2, B28
 
@@ -103,11 +107,11 @@ next_pair:
 ||[!B0] stw     .D2T2   B28, *B5++[B8]
 ||[!B0] mv      .L1     A2, A28
 ||[!B0] mv      .L2     B2, B28
-        spkernel 4, 0 ; t 16
+        spkernel 3, 0 ; t 16
 ||[!B0] mv      .S2     B29, B0
 
-  [A0]  b       .S1     next_pair
-        nop     5
+  [A0]  b       .S1     next_pair               ; beside the last t 16
+        pair_setup
         b       .S2     B3
         nop     5
         .size   ct_matmul, . - ct_matmul
@@ -251,73 +255,253 @@ next_channels:
         nop     5
         .size   ct_requantize, . - ct_requantize
 
-/* void ct_copy(uint8_t *target, const uint8_t *source, size_t count, uint8_t floor)
- *              A4 target, B4 source, A6 count, B6 floor
+/* void ct_requantize_tanh(uint8_t *out, uint32_t out_step, const int32_t *acc, uint32_t acc_step,
+ *                         uint32_t pixels, uint32_t channels, const ct_rescale *rescale,
+ *                         const uint16_t *table)
+ *                         A4 out, B4 out_step, A6 acc, B6 acc_step, A8 pixels, B8 channels,
+ *                         A10 rescale, B10 table
  *
- * The first and the last 8 bytes (4 below 8 bytes) overlap as they must; what lies between goes
- * through the loop buffer. Only one access without alignment fits in a cycle: 8 bytes take two.
+ * One pass over all pixels for each channel, 4 cycles a pixel: v on side A, its sign and the result
+ * on side B. The last layer has no slope, so that both pairs of a channel are equal; where they are
+ * not, or a shift is outside 33..54 (see ct_requantize), the portable kernel does the whole call.
+ * With s = -1 where v < 0, else 0, and d = T[i] (128 - f) + T[i+1] f, Q12 comes down to
+ *
+ *   128 +- ((d + 2^14) >> 15) = ((d ^ s) + (128 << 15) + 2^14) >> 15
+ *
+ * since -((x + 2^14) >> 15) = (-x + 2^14 - 1) >> 15 and d ^ -1 = -d - 1.
+ *
+ *   side A                                       side B
+ *   A0 channel                                   B0 whether another follows
+ *   A2 table, A3 0x007F007F, A9 128              B5 (128 << 15) + 2^14
+ *   A5 acc_step, A7 acc read next                B7 out written next
+ *   A16 acc, A19:A18 product, A20 rounded, A21 v B21, B23, B24 s
+ *   A22 |v|, A23 a = min(|v|, 32767) twice       B16 T[i+1] and T[i]
+ *   A24 i, A25 address of T[i]                   B22 d, B25, B26, B27 result
+ *   A27 f twice, A29 f and f - 128
+ *   A26 multiplier, A28 rounding, A30 shift less 32
  */
-        .global ct_copy
-        .type   ct_copy, @function
-ct_copy:
-        cmpgtu  .L1     8, A6, A0                       ; A0: fewer than 8
-||      sub     .D1     A6, 1, A3
-||      mvk     .S1     0, A1
-||      shl     .S2     B6, 8, B5
-||      add     .L2X    B4, A6, B7                      ; the source's end
-  [!A0] ldndw   .D2T2   *B4++[1], B17:B16
-||[A0]  b       .S1     few_bytes
-||      or      .L2     B5, B6, B5
-||      add     .D1     A4, A6, A7                      ; the target's end
-  [!A0] ldndw   .D2T1   *-B7[1], A19:A18
-||[!A0] shru    .S1     A3, 4, A1                       ; A1: more than 16
-||      pack2   .L2     B5, B5, B5                      ; the floor four times
-        shru    .S1     A3, 3, A9
-||      or      .L1     A0, A1, A2                      ; A2: not 8 to 16
-        mv      .L1X    B5, A5
-||      sub     .D1     A9, 1, A9                       ; 8 bytes each between first and last
-||[A1]  b       .S1     many_bytes
-||[!A2] b       .S2     B3
+        .global ct_requantize_tanh
+        .type   ct_requantize_tanh, @function
+ct_requantize_tanh:
+        mvk     .S1     0, A0
+||      mvk     .S2     0x4000, B5
+||      mv      .L1X    B6, A5
+        mvkh    .S2     0x400000, B5
+||      mvk     .S1     0x7F, A3
+        mvk     .S1     128, A9
+        pack2   .L1     A3, A3, A3
+
+next_tanh:
+        ldw     .D1T1   *+A10[0], A16                   ; multipliers, shifts
+||      add     .L2X    1, A0, B0
+        ldw     .D1T1   *+A10[1], A17
+||      cmpltu  .L2     B0, B8, B0
+        ldw     .D1T1   *+A10[2], A18
+||      mv      .L1X    B10, A2
+        ldw     .D1T1   *+A10[3], A19
         nop
-        maxu4   .L2     B16, B5, B16
-||      mvc     .S2X    A9, ILC
-        maxu4   .L2     B17, B5, B17
-||      maxu4   .L1     A18, A5, A18
-        stndw   .D1T2   B17:B16, *A4++[1]
-||      maxu4   .L1     A19, A5, A19
-        stndw   .D1T1   A19:A18, *-A7[1]
-many_bytes:
-        sploop  2
-        ldndw   .D2T2   *B4++[1], B17:B16               ; t 0
-        nop     4
-        maxu4   .L2     B16, B5, B18                    ; t 5
-        maxu4   .L2     B17, B5, B19                    ; t 6
-        spkernel 0, 0                                   ; t 7
-||      stndw   .D1T2   B19:B18, *A4++[1]
-        b       .S2     B3                              ; lands when the last 8 are stored
+        ldw     .D1T1   *+A16[A0], A26
+        ldw     .D1T1   *+A17[A0], A27
+        ldw     .D1T1   *+A18[A0], A30
+        ldw     .D1T1   *+A19[A0], A31
+        mvk     .S1     21, A20
+||      mv      .S2X    A8, B19
+        mvk     .S1     1, A18
+||      mvc     .S2     B19, ILC
+        addaw   .D1     A6, A0, A7
+        addk    .S1     -33, A30
+||      cmpeq   .L1     A26, A27, A16
+        addk    .S1     -33, A31
+||      cmpgtu  .L1     A30, A20, A17
+        cmpeq   .L1     A30, A31, A19
+||      shl     .S1     A18, A30, A28
+||      add     .D1     A4, A0, A18
+        and     .L1     A16, A19, A16
+||      add     .D1     A30, 1, A30                     ; from here the shift less 32
+        andn    .L1     A16, A17, A16
+||      mv      .L2X    A18, B7
+        xor     .L1     1, A16, A1
+  [A1]  b       .S1     ct_requantize_tanh_portable
         nop     5
 
-few_bytes:
-        cmpgtu  .L1     4, A6, A1                       ; A1: fewer than 4
-||      mv      .S1     A6, A2                          ; A2: any at all
-        mv      .L1X    B5, A5
-||[!A1] ldnw    .D2T2   *B4, B16
-||[A1]  b       .S1     single_bytes
-  [!A1] ldnw    .D2T1   *-B7[1], A16
-  [!A1] b       .S2     B3
-        nop     2
-        maxu4   .L2     B16, B5, B16
-        stnw    .D1T2   B16, *A4
-||      maxu4   .L1     A16, A5, A16
-        stnw    .D1T1   A16, *-A7[1]
-single_bytes:
-  [A2]  ldbu    .D2T2   *B4++, B16
-||      cmpltu  .L1     1, A6, A0
-        sub     .L1     A6, 1, A6
-        nop     3
-        maxu4   .L2     B16, B5, B16
-||[A0]  b       .S1     single_bytes
-||[!A0] b       .S2     B3
-  [A2]  stb     .D1T2   B16, *A4++
+        sploop  4
+        ldw     .D1T1   *A7++[A5], A16                  ; t 0
         nop     4
-        .size   ct_copy, . - ct_copy
+        mpy32   .M1     A16, A26, A19:A18               ; t 5
+        nop     3
+        add     .L1     A19, A28, A20                   ; t 9
+        shr     .S1     A20, A30, A21                   ; t 10
+        abs     .L1     A21, A22                        ; t 11
+        spack2  .S1     A22, A22, A23                   ; t 12
+        extu    .S1     A23, 16, 23, A24                ; t 13
+        addah   .D1     A2, A24, A25                    ; t 14
+||      and     .L1     A23, A3, A27
+||      shr     .S2X    A21, 31, B21
+        ldnw    .D1T2   *A25, B16                       ; t 15
+        sub2    .L1     A27, A9, A29                    ; t 16
+        nop
+        mv      .L2     B21, B23                        ; t 18
+        nop
+        dotpn2  .M2X    B16, A29, B22                   ; t 20
+        nop
+        mv      .D2     B23, B24                        ; t 22
+        nop
+        xor     .L2     B22, B24, B25                   ; t 24
+        add     .L2     B25, B5, B26                    ; t 25
+        nop
+        shr     .S2     B26, 15, B27                    ; t 27
+        spkernel 6, 0                                   ; t 28
+||      stb     .D2T2   B27, *B7++[B4]
+
+  [B0]  b       .S1     next_tanh                       ; beside the last t 28
+||[!B0] b       .S2     B3
+        add     .L1     1, A0, A0
+        nop     4
+        .size   ct_requantize_tanh, . - ct_requantize_tanh
+
+/* void ct_gather(uint8_t *patches, uint32_t depth, const uint8_t *source, uint32_t step,
+ *                uint32_t run, uint32_t pixels, uint8_t floor)
+ *                A4 patches, B4 depth, A6 source, B6 step, A8 run, B8 pixels, A10 floor
+ *
+ * A run is cut into blocks of 16 bytes if addresses and steps are multiples of 8 and it has such a
+ * length, else of 8, 4 or 1 bytes. An inner loop takes two cycles a block, as many bytes as there
+ * are: two aligned accesses share a cycle, one that is not aligned has it alone. It goes over the
+ * pixels, or over the blocks of one pixel if those are more; an outer one over the others. What
+ * blocks leave of a run becomes a run itself, of one block that ends with the other.
+ *
+ *   side A                                       side B
+ *   A0 outer turns left                          B1 bytes that blocks leave
+ *   A1, A2: blocks of 8, of 4                    B0: blocks of 1
+ *   A3 blocks in a run, A19 log2 of A21          B30 inner turns
+ *   A21 bytes in a block, A9 in a run before the last
+ *   A5, A7 inner steps of source, patches        B5 as A5
+ *   A26, A27 outer steps, A24, A25 next turn
+ *   A28, A29 inner steps in units of 8 bytes     B28, B29
+ *   A22 source, A23 patches of this turn         B22, B23, 8 bytes on for blocks of 16
+ *   A20 floor four times                         B20
+ *   A17:A16 loaded, A19:A18 raised               B17:B16, B19:B18
+ */
+        .macro  blocks  bytes, load, loaded, raised, store
+gather_\bytes:
+        mv      .L2X    A22, B22
+next_\bytes:
+        sploop  2
+        \load   .D2T2   *B22, \loaded                   ; t 0
+||      add     .S2     B22, B5, B22
+        nop     4
+        maxu4   .L2     B16, B20, B18                   ; t 5
+        maxu4   .L2     B17, B20, B19                   ; t 6
+        spkernel 3, 0                                   ; t 7
+||      \store  .D1T2   \raised, *A23
+||      add     .S1     A23, A7, A23
+
+  [A0]  b       .S1     next_\bytes
+||      mvc     .S2     B30, ILC
+||      mv      .L2X    A24, B22
+        mv      .L1     A25, A23
+||      add     .S1     A24, A26, A24
+||      sub     .D1     A0, 1, A0
+        add     .L1     A25, A27, A25
+        nop     3
+  [B1]  b       .S1     gather_run
+||[!B1] b       .S2     B3
+        add     .L1     A4, A9, A4
+||      add     .D1     A6, A9, A6
+||      mv      .S1     A21, A8
+        nop     4
+        .endm
+
+        .global ct_gather
+        .type   ct_gather, @function
+ct_gather:
+        shl     .S1     A10, 8, A20
+        or      .L1     A20, A10, A20
+        pack2   .L1     A20, A20, A20
+
+gather_run:
+        or      .L1X    A4, B4, A17
+||      or      .L2X    B6, A6, B17
+||      mv      .S1X    B4, A31
+        cmpgtu  .L1     8, A8, A2
+||      cmpgtu  .L2X    4, A8, B0
+||      and     .S1     15, A8, A18
+||      mv      .D1X    B6, A30
+        or      .L1X    A17, B17, A17
+||      mv      .L2X    A20, B20
+||      mvk     .S1     4, A19
+||      mv      .D1     A6, A24
+        and     .L1     7, A17, A17
+||      mv      .L2     B8, B30
+||      mvk     .S1     16, A21
+||      mv      .D1     A4, A25
+        or      .L1     A17, A18, A1                    ; not 16 at a time
+||      mv      .S1     A30, A5
+||      mv      .D1     A31, A7
+  [A1]  mvk     .S1     3, A19
+||[A1]  mvk     .L1     8, A21
+  [A2]  mvk     .S1     2, A19
+||[A2]  mvk     .L1     4, A21
+||[A2]  mvk     .D1     0, A1
+  [B0]  mvk     .S1     0, A19
+||[B0]  mvk     .L1     1, A21
+||[B0]  mvk     .D1     0, A2
+        shru    .S1     A8, A19, A3
+||      sub     .L1     A8, A21, A9
+||      mv      .D1     A21, A26
+        cmpgtu  .L1X    A3, B8, A0                      ; more blocks than pixels
+||      shl     .S1     A3, A19, A18
+||      mv      .D1     A21, A27
+  [A0]  mv      .L1     A21, A5
+||[A0]  mv      .S1     A21, A7
+||[A0]  mv      .D1     A30, A26
+||[A0]  mv      .L2X    A3, B30
+||[A1]  b       .S2     gather_8
+        sub     .L1     A8, A18, A18
+||[A0]  mv      .S1     A31, A27
+||[A2]  b       .S2     gather_4
+  [A0]  mv      .L1X    B8, A0
+||[!A0] mv      .D1     A3, A0
+||      shru    .S1     A5, 3, A28
+||      mv      .L2X    A5, B5
+||[B0]  b       .S2     gather_1
+        shru    .S1     A7, 3, A29
+||      mv      .L1     A24, A22
+||      sub     .D1     A0, 1, A0
+||      mv      .L2X    A18, B1
+||      mvc     .S2     B30, ILC
+        mv      .L1     A25, A23
+||      mv      .L2X    A28, B28
+        add     .L1     A24, A26, A24
+||      add     .S1     A25, A27, A25
+||      mv      .L2X    A29, B29
+        add     .L2X    8, A22, B22                     ; here blocks of 8, 4 and 1 have left
+        add     .L2X    8, A23, B23
+next_16:
+        sploop  2
+        lddw    .D1T1   *A22++[A28], A17:A16            ; t 0
+        lddw    .D2T2   *B22++[B28], B17:B16            ; t 1
+        nop     3
+        maxu4   .L1     A16, A20, A18                   ; t 5
+        maxu4   .L1     A17, A20, A19                   ; t 6
+||      maxu4   .L2     B16, B20, B18
+        stdw    .D1T1   A19:A18, *A23++[A29]            ; t 7
+||      maxu4   .L2     B17, B20, B19
+        spkernel 3, 0                                   ; t 8
+||      stdw    .D2T2   B19:B18, *B23++[B29]
+
+  [A0]  b       .S1     next_16                         ; beside the last t 8
+||[!A0] b       .S2     B3
+        mvc     .S2     B30, ILC
+||      mv      .L1     A24, A22
+||      mv      .S1     A25, A23
+||      sub     .D1     A0, 1, A0
+        add     .L2X    8, A24, B22
+||      add     .L1     A24, A26, A24
+        add     .L2X    8, A25, B23
+||      add     .L1     A25, A27, A25
+        nop     2
+
+        blocks  8, ldndw, B17:B16, B19:B18, stndw
+        blocks  4, ldnw, B16, B18, stnw
+        blocks  1, ldbu, B16, B18, stb
+        .size   ct_gather, . - ct_gather

@@ -4,12 +4,27 @@
 #include "ct.h"
 
 typedef struct {
+  const ct_image *image;
+  const uint8_t *bytes; /* [height][width][channels] */
+  uint8_t floor;        /* what it is raised to when read, Q8 */
+} ct_source;
+
+typedef struct {
   const ct_model *model;
   const ct_layer *layer;
   ct_memory memory;
+  ct_source sources[2];
   int32_t *acc;      /* [tile_pixels][tile_channels] */
   uint8_t *patches;  /* [tile_pixels + 1][depth] */
 } ct_work;
+
+/* Which taps the patches of a tile hold: side * side pixels of the inputs, the first at (row, column)
+ * in the first patch, stride columns further in each that follows. */
+typedef struct {
+  int32_t row, column;
+  uint32_t side, stride;
+  uint32_t count; /* patches */
+} ct_tile;
 
 /* Fill count bytes of taps with what lies beyond an image. */
 static void fill(uint8_t *target, size_t count, uint8_t value) {
@@ -18,62 +33,75 @@ static void fill(uint8_t *target, size_t count, uint8_t value) {
   }
 }
 
-/* Copy side taps of one row, columns column..column + side - 1 of row row of an image, either of
- * which may lie beyond it. */
-static void gather_row(uint8_t *target, const ct_image *image, const uint8_t *bytes, int32_t row,
-                       int32_t column, int32_t side, uint8_t floor) {
-  const int32_t width = (int32_t)image->width;
-  const size_t c = image->channels;
+/* The same run of taps beyond an image for each of count patches. */
+static void fill_each(uint8_t *patches, uint32_t depth, uint32_t run, uint32_t count,
+                      uint8_t value) {
+  fill(patches, run, value);
+  if (count > 1) {
+    ct_gather(patches + depth, depth, patches, 0, run, count - 1, 0);
+  }
+}
+
+/* Columns column..column + side - 1 of one line of an image for one patch; any may lie beyond it. */
+static void gather_edge(uint8_t *patch, const ct_source *source, const uint8_t *line,
+                        int32_t column, uint32_t side) {
+  const uint32_t c = source->image->channels;
+  const int32_t width = (int32_t)source->image->width, end = column + (int32_t)side;
+  const uint32_t before = column < 0 ? (uint32_t)-column : 0;
+  const uint32_t after = end > width ? (uint32_t)(end - width) : 0;
+  const uint32_t inside = side - before - after;
+  fill(patch, (size_t)before * c, source->image->zero_point);
+  if (inside > 0) {
+    ct_gather(patch + (size_t)before * c, 0, line + (size_t)(column + (int32_t)before) * c, 0,
+              inside * c, 1, source->floor);
+  }
+  fill(patch + (size_t)(before + inside) * c, (size_t)after * c, source->image->zero_point);
+}
+
+/* Row row of an image for all patches of a tile: side columns a patch, from column on in the first.
+ * Padding is one pixel (Q9, Q10), so that no patch but the first and the last reaches beyond. */
+static void gather_row(uint8_t *target, const ct_work *work, const ct_tile *tile,
+                       const ct_source *source, int32_t row, int32_t column, uint32_t side) {
+  const ct_image *image = source->image;
+  const uint32_t c = image->channels, depth = work->layer->depth;
   if (row < 0 || row >= (int32_t)image->height) {
-    fill(target, (size_t)side * c, image->zero_point);
+    fill_each(target, depth, side * c, tile->count, image->zero_point);
     return;
   }
-  const int32_t before = column < 0 ? -column : 0;
-  const int32_t after = column + side > width ? column + side - width : 0;
-  const int32_t inside = side - before - after;
-  fill(target, (size_t)before * c, image->zero_point);
-  ct_copy(target + (size_t)before * c,
-          bytes + ((size_t)row * image->width + (size_t)(column + before)) * c,
-          (size_t)inside * c, floor);
-  fill(target + (size_t)(before + inside) * c, (size_t)after * c, image->zero_point);
-}
-
-/* As gather_row for a tap row of two inputs: at each column the channels of the first, then those
- * of the second (Q11). */
-static void gather_pair(uint8_t *target, const ct_image *const image[2],
-                        const uint8_t *const bytes[2], int32_t row, int32_t column, int32_t side,
-                        const uint8_t floor[2]) {
-  for (int32_t c = 0; c < side; ++c) {
-    gather_row(target, image[0], bytes[0], row, column + c, 1, floor[0]);
-    target += image[0]->channels;
-    gather_row(target, image[1], bytes[1], row, column + c, 1, floor[1]);
-    target += image[1]->channels;
+  const uint8_t *line = source->bytes + (size_t)row * image->width * c;
+  uint32_t first = 0, end = tile->count;
+  const int32_t last = column + (int32_t)((end - 1) * tile->stride);
+  if (column < 0) {
+    gather_edge(target, source, line, column, side);
+    ++first;
+  }
+  if (end > first && last + (int32_t)side > (int32_t)image->width) {
+    --end;
+    gather_edge(target + (size_t)end * depth, source, line, last, side);
+  }
+  if (end > first) {
+    column += (int32_t)(first * tile->stride);
+    ct_gather(target + (size_t)first * depth, depth, line + (size_t)column * c, tile->stride * c,
+              side * c, end - first, source->floor);
   }
 }
 
-/* The patch whose first tap is at (row, column) of the inputs; side * side pixels. */
-static void gather_patch(const ct_work *work, uint8_t *patch, int32_t row, int32_t column,
-                         int32_t side) {
-  const ct_layer *layer = work->layer;
-  const ct_image *image[2];
-  const uint8_t *bytes[2];
-  size_t per_pixel = 0;
-  for (uint32_t i = 0; i < layer->input_count; ++i) {
-    image[i] = &work->model->images[layer->inputs[i]];
-    bytes[i] = work->memory.arena + image[i]->offset;
-    per_pixel += image[i]->channels;
-  }
-  const size_t row_bytes = (size_t)side * per_pixel;
-  for (int32_t r = 0; r < side; ++r) {
-    uint8_t *target = patch + (size_t)r * row_bytes;
-    if (layer->input_count == 1) {
-      gather_row(target, image[0], bytes[0], row + r, column, side, layer->floor[0]);
-    } else {
-      gather_pair(target, image, bytes, row + r, column, side, layer->floor);
+/* All patches of a tile, one row of taps after the other. Of two inputs each column has first the
+ * channels of the one, then those of the other (Q11). */
+static void gather(const ct_work *work, const ct_tile *tile) {
+  const uint32_t inputs = work->layer->input_count;
+  const uint32_t at_once = inputs == 1 ? tile->side : 1;
+  uint8_t *target = work->patches;
+  for (uint32_t r = 0; r < tile->side; ++r) {
+    for (uint32_t c = 0; c < tile->side; c += at_once) {
+      for (uint32_t i = 0; i < inputs; ++i) {
+        const ct_source *source = &work->sources[i];
+        gather_row(target, work, tile, source, tile->row + (int32_t)r, tile->column + (int32_t)c,
+                   at_once);
+        target += at_once * source->image->channels;
+      }
     }
   }
-  const size_t taps = (size_t)side * row_bytes;
-  fill(patch + taps, layer->depth - taps, 0); /* Q15 */
 }
 
 /* Channels first..first + count of one phase for pixels patches, to out and every step bytes. */
@@ -109,10 +137,8 @@ static void run_down(const ct_work *work, uint32_t first) {
     for (uint32_t x = 0; x < image->width; x += layer->tile_pixels) {
       const uint32_t left = image->width - x;
       const uint32_t pixels = left < layer->tile_pixels ? left : layer->tile_pixels;
-      for (uint32_t i = 0; i < pixels; ++i) {
-        gather_patch(work, work->patches + (size_t)i * layer->depth, (int32_t)(2 * y) - 1,
-                     (int32_t)(2 * (x + i)) - 1, 4);
-      }
+      const ct_tile tile = {(int32_t)(2 * y) - 1, (int32_t)(2 * x) - 1, 4, 2, pixels};
+      gather(work, &tile);
       multiply(work, work->patches, 0, first, pixels,
                out + ((size_t)y * image->width + x) * image->channels, image->channels);
     }
@@ -131,10 +157,8 @@ static void run_up(const ct_work *work, uint32_t first) {
       for (uint32_t x = 0; x < width; x += layer->tile_pixels) {
         const uint32_t left = width - x;
         const uint32_t pixels = left < layer->tile_pixels ? left : layer->tile_pixels;
-        for (uint32_t i = 0; i <= pixels; ++i) {
-          gather_patch(work, work->patches + (size_t)i * layer->depth, (int32_t)(y + p) - 1,
-                       (int32_t)(x + i) - 1, 2);
-        }
+        const ct_tile tile = {(int32_t)(y + p) - 1, (int32_t)x - 1, 2, 1, pixels + 1};
+        gather(work, &tile);
         for (uint32_t q = 0; q < 2; ++q) {
           const size_t pixel = (size_t)(2 * y + p) * image->width + 2 * x + q;
           multiply(work, work->patches + (size_t)q * layer->depth, 2 * p + q, first, pixels,
@@ -145,15 +169,35 @@ static void run_up(const ct_work *work, uint32_t first) {
   }
 }
 
+/* What a layer works with. Bytes of its patches beyond their taps are set here once (Q15). */
+static ct_work start(const ct_model *model, const ct_layer *layer, ct_memory memory) {
+  const size_t acc_bytes = (size_t)4 * layer->tile_pixels * layer->tile_channels;
+  const size_t patches_at = (acc_bytes + CT_ALIGN - 1) / CT_ALIGN * CT_ALIGN;
+  uint32_t taps = 0;
+  ct_work work = {0};
+  work.model = model;
+  work.layer = layer;
+  work.memory = memory;
+  work.acc = (int32_t *)(void *)memory.scratch; /* scratch is aligned for any number */
+  work.patches = memory.scratch + patches_at;
+  for (uint32_t i = 0; i < layer->input_count; ++i) {
+    const ct_image *image = &model->images[layer->inputs[i]];
+    work.sources[i].image = image;
+    work.sources[i].bytes = memory.arena + image->offset;
+    work.sources[i].floor = layer->floor[i];
+    taps += (layer->kind == CT_DOWN ? 16 : 4) * image->channels;
+  }
+  if (layer->depth > taps) {
+    fill_each(work.patches + taps, layer->depth, layer->depth - taps, layer->tile_pixels + 1, 0);
+  }
+  return work;
+}
+
 void ct_run(const ct_model *model, ct_memory memory, const ct_hook *hook) {
   for (uint32_t i = 0; i < model->layer_count; ++i) {
     const ct_layer *layer = &model->layers[i];
     const ct_image *image = &model->images[layer->output];
-    const size_t acc_bytes = (size_t)4 * layer->tile_pixels * layer->tile_channels;
-    const size_t patches_at = (acc_bytes + CT_ALIGN - 1) / CT_ALIGN * CT_ALIGN;
-    /* scratch is aligned for any number */
-    const ct_work work = {model, layer, memory, (int32_t *)(void *)memory.scratch,
-                          memory.scratch + patches_at};
+    const ct_work work = start(model, layer, memory);
     for (uint32_t first = 0; first < layer->channels; first += layer->tile_channels) {
       if (layer->kind == CT_DOWN) {
         run_down(&work, first);
@@ -171,7 +215,8 @@ void ct_run(const ct_model *model, ct_memory memory, const ct_hook *hook) {
 uint32_t ct_self_test(const ct_model *model, ct_memory memory) {
   const size_t pixels = (size_t)model->height * model->width;
   uint32_t wrong = 0;
-  ct_copy(memory.arena + model->input, model->golden_input, pixels * model->channels, 0);
+  ct_gather(memory.arena + model->input, 0, model->golden_input, 0,
+            (uint32_t)pixels * model->channels, 1, 0);
   ct_run(model, memory, NULL);
   for (size_t i = 0; i < pixels; ++i) {
     wrong += memory.arena[model->output + i] != model->golden_output[i];
