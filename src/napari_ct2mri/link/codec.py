@@ -332,10 +332,7 @@ class _Reader:
         length = self._read_lengths(len(k))
         longest = int(length.max())
         if longest > _LIMIT:
-            raise LinkError(
-                f"a length of {longest} in a slice of {self.shape}, expected at most {_LIMIT}: "
-                "send it again."
-            )
+            raise self._out_of_range(f"a length of {longest}", _LIMIT)
         if longest == _LIMIT:
             escapes = length == _LIMIT
             length[escapes], k[escapes] = 0, self.bits
@@ -345,7 +342,15 @@ class _Reader:
         if self.place > len(self.digits):
             _cut(self.shape)
         magnitudes: NDArray[np.int64] = (length << k) + (self.words[places] >> 16 - k)
+        largest = int(magnitudes.max())
+        if largest >> self.bits:
+            raise self._out_of_range(f"a magnitude of {largest}", 2**self.bits - 1)
         return magnitudes
+
+    def _out_of_range(self, found: str, most: int) -> LinkError:
+        return LinkError(
+            f"{found} in a slice of {self.shape}, expected at most {most}: send it again."
+        )
 
     def _read_lengths(self, count: int) -> NDArray[np.int64]:
         first = int(self.ones.searchsorted(self.place))
