@@ -73,7 +73,7 @@ class Board:
         self,
         network: Network = lambda planes: np.clip(planes[0], 0, 255).astype(np.uint8),
         shape: tuple[int, int, int] = (16, 16, 1),
-        slot_bytes: int = 1 << 20,
+        slot_bytes: int = 1 << 22,
         window: int = 16,
         rates: tuple[int, ...] = (),
         codec: tuple[Encode, Decode] | None = None,
