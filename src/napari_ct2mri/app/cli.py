@@ -33,8 +33,9 @@ Input = Annotated[
 Output = Annotated[
     Path,
     Parameter(
-        help="Its ending is the format; a folder for pictures; for a pairs.csv a folder with "
-        "contrast/patient/CT-file in it."
+        help="Its ending is the format; a folder for pictures; for the MR of a DICOM CT, NAME.dcm "
+        "is a new folder of DICOM slices; for a pairs.csv a folder with contrast/patient/CT-file "
+        "in it."
     ),
 ]
 Contrast = Literal["T1", "T2", "PD", "FLAIR"]
@@ -192,6 +193,10 @@ def synthesize(
     published: Published = False,
     series: SeriesFlag = None,
     modality: ModalityFlag = None,
+    no_patient_data: Annotated[
+        bool,
+        Parameter(help="In DICOM, name nobody and leave nothing that leads to the CT's study."),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Make an MR of every CT in INPUT, on the CT's own grid."""
@@ -207,6 +212,7 @@ def synthesize(
         published=published,
         series=series,
         modality=modality,
+        patient_data=not no_patient_data,
         device=device,
     )
     show.outputs(run_in_terminal(job).outputs)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from napari_ct2mri.imaging.dicom_out import Derivation
 from napari_ct2mri.imaging.fingerprint import (
     MATCH_BITS,
     Fingerprint,
@@ -42,6 +43,7 @@ __all__ = [
     "MATCH_BITS",
     "OUTPUT_MAX",
     "AxisOrder",
+    "Derivation",
     "Fingerprint",
     "Geometry",
     "Modality",

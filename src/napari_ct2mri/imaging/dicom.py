@@ -247,7 +247,8 @@ def read_stack(stack: Stack, path: Path, modality: Modality | None = None) -> Vo
     if not stack.grid.is_exact:
         lowest = float(data.min())
         data = resample(data, stack.grid, min(lowest, _AIR_HU) if unit == "HU" else lowest)
-    source = Source(str(path), stack.series.uid)
+    files = tuple(header.path.absolute() for header in stack.headers)
+    source = Source(str(path), stack.series.uid, files)
     return Volume(data, stack.grid.geometry, chosen, unit, source, notes)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import permutations
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -90,10 +91,15 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a volume came from. Holds no patient data, only a path and a series UID."""
+    """Where a volume came from. Holds no patient data, only paths and a series UID.
+
+    ``files`` are the DICOM slices on whose grid the volume lies, in order along their normal; a
+    synthetic MR keeps those of its CT. Empty for other formats.
+    """
 
     path: str = ""
     series_uid: str = ""
+    files: tuple[Path, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

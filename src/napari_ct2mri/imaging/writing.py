@@ -14,6 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import ImageError
+from napari_ct2mri.imaging.dicom_out import (
+    DICOM_ENDING,
+    Derivation,
+    check_new,
+    dicom_writer,
+)
 from napari_ct2mri.imaging.formats import KINDS, NOTES_KEY, ending, meaning_label, metadata
 from napari_ct2mri.imaging.itk import open_image, quiet
 from napari_ct2mri.imaging.nifti import read_content
@@ -27,7 +33,13 @@ _PICTURES = (".png", ".tif", ".tiff")
 _SHORT = "it came out incomplete, perhaps because the disk is full"
 
 
-def write_volume(volume: Volume, path: Path, *, names: Sequence[str] | None = None) -> None:
+def write_volume(
+    volume: Volume,
+    path: Path,
+    *,
+    names: Sequence[str] | None = None,
+    derivation: Derivation | None = None,
+) -> None:
     """Write a volume in the format that the ending of ``path`` names.
 
     Everything is written beside its place, synced and then renamed, so that a full disk or a
@@ -37,13 +49,18 @@ def write_volume(volume: Volume, path: Path, *, names: Sequence[str] | None = No
     ----------
     volume : Volume
         NIfTI, NRRD and MetaImage take any. Pictures take grey levels, 0..255: 8 bits, or 16
-        where they were read from 16 bits; a single picture one slice.
+        where they were read from 16 bits; a single picture one slice. DICOM takes a synthetic
+        MR on the grid of a CT that was read from DICOM.
     path : Path
-        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd``; ``.png``, ``.tif``; no ending or an
-        existing folder: a folder of PNGs. Missing parent folders are made.
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd``; ``.png``, ``.tif``; ``.dcm``: a new
+        folder of DICOM slices; no ending or an existing folder: a folder of PNGs. Missing parent
+        folders are made.
     names : sequence of str, optional
         File names of the folder's pictures, one a slice; their endings become ``.png``.
         Default ``slice_0001.png`` ...
+    derivation : Derivation, optional
+        Which model made it and of what contrast; DICOM needs it, other formats have no place for
+        it.
 
     Raises
     ------
@@ -52,6 +69,9 @@ def write_volume(volume: Volume, path: Path, *, names: Sequence[str] | None = No
     """
     path = Path(path)
     suffix = ending(path)
+    if suffix == DICOM_ENDING:
+        _write_dicom(volume, path, derivation)
+        return
     as_folder = path.is_dir() or not suffix
     if as_folder:
         targets = _names(names, len(volume.data), path)
@@ -63,7 +83,7 @@ def write_volume(volume: Volume, path: Path, *, names: Sequence[str] | None = No
             "folder (no ending) instead"
         )
     else:
-        known = ", ".join((*_WRITABLE, *_PICTURES))
+        known = ", ".join((*_WRITABLE, DICOM_ENDING, *_PICTURES))
         raise ImageError(f"{path}: unknown ending; expected {known}, or none for a folder of PNGs")
     if (as_folder or suffix in _PICTURES) and not volume.is_picture:
         raise ImageError(
@@ -131,6 +151,13 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _write_dicom(volume: Volume, path: Path, derivation: Derivation | None) -> None:
+    check_new(path)
+    write = dicom_writer(volume, path, derivation)
+    with _beside(path, as_folder=True) as workshop:
+        write(workshop)
 
 
 def _write_whole(volume: Volume, path: Path) -> None:

@@ -1,9 +1,10 @@
 """What a command reads and where it writes: one rule for every kind of INPUT and OUTPUT.
 
 INPUT is a volume in any format, one picture, a folder of pictures or a ``pairs.csv`` (its CT
-column). OUTPUT takes its format from its ending; for a folder of pictures it is a folder with
-the same names; for a pair list it is ``OUTPUT/<contrast>/<patient>/<ct file stem>`` with
-``.png`` for pictures and ``.nii.gz`` for volumes.
+column). OUTPUT takes its format from its ending; ``.dcm``, for the synthetic MR of a DICOM CT,
+makes a new folder of DICOM slices; for a folder of pictures it is a folder with the same names; for
+a pair list it is ``OUTPUT/<contrast>/<patient>/<ct file stem>`` with ``.png`` for pictures and
+``.nii.gz`` for volumes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from napari_ct2mri.errors import ImageError, PairError
 from napari_ct2mri.imaging.volume import Modality, Volume
 
 if TYPE_CHECKING:
+    from napari_ct2mri.imaging.dicom_out import Derivation
     from napari_ct2mri.pix2pix.pairs import PairList, PairRow
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
 
 _VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 _PICTURE_ENDINGS = (".png", ".tif", ".tiff")
+_DICOM_ENDING = ".dcm"
 _SAFE_NAME = re.compile(r"[^\0/\\:*?\"<>|]{1,200}")
 
 
@@ -47,7 +50,7 @@ class Stack:
     target : Path
         The file to write, or the folder of the pictures ``names``.
     names : tuple of str
-        One file name a slice; empty where ``target`` is the file.
+        One file name a slice, of pictures or DICOM; empty where ``target`` is the file.
     contrast : str or None
         What the pair list asks for; ``None`` without one.
     """
@@ -64,15 +67,16 @@ class Stack:
 
     @property
     def folder(self) -> Path:
-        """In which the files of :attr:`outputs` lie."""
-        return self.target if self.names else self.target.parent
+        """In which the pictures or the file lie; beside a DICOM series, which stays alone."""
+        is_folder = self.names and not _is_dicom_name(self.target)
+        return self.target if is_folder else self.target.parent
 
-    def write(self, volume: Volume) -> None:
+    def write(self, volume: Volume, derivation: Derivation | None = None) -> None:
         """Write what was made of this stack; each file appears whole or not at all."""
         from napari_ct2mri.imaging.io import write_volume
 
         with new_folder(self.folder):
-            write_volume(volume, self.target, names=self.names or None)
+            write_volume(volume, self.target, names=self.names or None, derivation=derivation)
 
 
 @contextmanager
@@ -95,9 +99,19 @@ def is_pair_list(path: Path) -> bool:
 
 
 def single_stack(
-    path: Path, output: Path, *, series: str | None = None, modality: Modality | None = None
+    path: Path,
+    output: Path,
+    *,
+    series: str | None = None,
+    modality: Modality | None = None,
+    as_dicom: bool = False,
 ) -> Stack:
     """One volume, one picture, or a folder of pictures.
+
+    Parameters
+    ----------
+    as_dicom : bool
+        Whether what is made may go to a folder of DICOM slices, if ``output`` names one.
 
     Raises
     ------
@@ -108,6 +122,8 @@ def single_stack(
 
     if output.resolve() == path.resolve():
         raise ImageError(f"{output}: OUTPUT would overwrite INPUT; give another name")
+    if _is_dicom_name(output):
+        return _dicom_stack(path, output, series, modality, as_dicom)
     is_file = _is_file_name(output)
     volume = read_volume(path, series=series, modality=modality)
     _check_fits(volume, output, is_file)
@@ -119,12 +135,34 @@ def single_stack(
     return Stack(volume, output, tuple(f"{name}.png" for name in names))
 
 
+def _dicom_stack(
+    path: Path, output: Path, series: str | None, modality: Modality | None, as_dicom: bool
+) -> Stack:
+    """A CT whose synthetic MR goes to a new folder of DICOM slices."""
+    from napari_ct2mri.imaging.dicom_out import check_dicom, check_new, slice_names
+    from napari_ct2mri.imaging.io import read_volume
+
+    if not as_dicom:
+        raise ImageError(
+            f"{output}: only synthesize writes DICOM; end the name in {', '.join(_VOLUME_ENDINGS)}"
+        )
+    check_new(output)
+    volume = read_volume(path, series=series, modality=modality)
+    check_dicom(volume, output)
+    return Stack(volume, output, slice_names(len(volume.data)))
+
+
 def pair_stacks(pairs: PairList, output: Path, contrast: str | None = None) -> Iterator[Stack]:
     """The CT column of a pair list, patient by patient, each file once a contrast.
 
     Pictures of one patient come as one stack, so that they share one head size. With
     ``contrast`` every CT of the list is taken for that contrast, whatever its row says.
     """
+    if _is_dicom_name(output):
+        raise ImageError(
+            f"{output}: for a pairs.csv OUTPUT is a folder of .nii.gz and .png, not of DICOM; give "
+            "another name, or synthesize its CTs one by one"
+        )
     for (wanted, patient), rows in _by_output(pairs, contrast).items():
         _check_stems(pairs, rows, patient)
         for rows_, volume in _read_stacks(pairs, rows):
@@ -195,6 +233,10 @@ def _read_stacks(
         yield tuple(row for row, _ in group), replace(group[0][1], data=data)
 
 
+def _is_dicom_name(output: Path) -> bool:
+    return output.suffix.lower() == _DICOM_ENDING
+
+
 def _is_file_name(output: Path) -> bool:
     """Whether OUTPUT names a file and not a folder; asked before anything long is done."""
     if output.is_dir() or not output.suffix:
@@ -203,7 +245,7 @@ def _is_file_name(output: Path) -> bool:
         return True
     raise ImageError(
         f"{output}: unknown ending {output.suffix!r}; expected a folder or one of "
-        f"{', '.join((*_VOLUME_ENDINGS, *_PICTURE_ENDINGS))}"
+        f"{', '.join((*_VOLUME_ENDINGS, _DICOM_ENDING, *_PICTURE_ENDINGS))}"
     )
 
 
@@ -214,7 +256,7 @@ def _check_fits(volume: Volume, output: Path, is_file: bool) -> None:
     if not volume.is_picture:
         raise ImageError(
             f"{output}: pictures cannot hold what is made of a volume; end the name in "
-            f"{', '.join(_VOLUME_ENDINGS)}"
+            f"{', '.join(_VOLUME_ENDINGS)}, or {_DICOM_ENDING} for the MR of a DICOM CT"
         )
     if is_file and len(volume.data) > 1:
         raise ImageError(

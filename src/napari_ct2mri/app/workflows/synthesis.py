@@ -42,6 +42,7 @@ def synthesize(
     device: str = "auto",
     series: str | None = None,
     modality: Modality | None = None,
+    patient_data: bool = True,
 ) -> Job[Synthesized]:
     """Make an MR of every CT in INPUT.
 
@@ -57,12 +58,15 @@ def synthesize(
         As Isola et al. ran it: statistics of the slice itself, dropout on.
     window : Window, optional
         In which HU are shown to a model that was trained on pictures.
+    patient_data : bool
+        Whether DICOM belongs to the CT's patient and study; nothing else holds patient data.
 
     Raises
     ------
     Ct2MriError
         If the input, the model or the contrast is wrong, before anything is written.
     """
+    from napari_ct2mri.imaging.dicom_out import Derivation
     from napari_ct2mri.pix2pix.pairs import read_pairs
     from napari_ct2mri.pix2pix.synthesis import synthesize as run_model
 
@@ -74,7 +78,7 @@ def synthesize(
             yield Notice(left_out)
         stacks = pair_stacks(pairs, output, contrast)
     else:
-        stacks = iter([single_stack(path, output, series=series, modality=modality)])
+        stacks = iter([single_stack(path, output, series=series, modality=modality, as_dicom=True)])
     settings = {
         "contrast": contrast,
         "native": native,
@@ -89,16 +93,17 @@ def synthesize(
             yield Notice(note)
         folder = output if is_pair_list(path) else stack.folder
         read_manifest(folder)  # a damaged one is said before the work, not after it
+        made = stack.contrast or contrast or checkpoint.contrasts[0]
         mr = yield from run_model(
             as_ct(stack.volume),
             checkpoint,
-            contrast=stack.contrast or contrast,
+            contrast=made,
             native=native,
             published=published,
             window=window,
             device=device,
         )
-        stack.write(mr)
+        stack.write(mr, Derivation(name, made, patient_data))
         manifest = record(folder, run, stack.outputs)
         outputs += stack.outputs
         slices += len(mr.data)
