@@ -255,6 +255,7 @@ static int read_change(ct_codec *codec) {
   return 1;
 }
 
+/* Z9, of one pixel */
 static int read_length(ct_decoder *decoder) {
   ct_codec *codec = &decoder->codec;
   uint32_t bit;
@@ -275,6 +276,7 @@ static int read_length(ct_decoder *decoder) {
   return 0;
 }
 
+/* Z10, of one pixel */
 static int read_rest(ct_decoder *decoder) {
   ct_codec *codec = &decoder->codec;
   if (!find_live(codec)) {
@@ -534,6 +536,7 @@ static int write_pixel(ct_codec *codec) {
   return put(codec, (value & 0xFFu) << 8 | (uint32_t)value >> 8, 16);
 }
 
+/* Z8, of one group */
 static int write_change(ct_codec *codec) {
   const uint32_t mask = codec->change[codec->x];
   if (++codec->x == group_count(codec)) {
@@ -542,6 +545,7 @@ static int write_change(ct_codec *codec) {
   return mask ? put(codec, 1u << GROUP | mask, 1 + GROUP) : put(codec, 0, 1);
 }
 
+/* Z9, of one pixel */
 static int write_length(ct_codec *codec) {
   if (!find_live(codec)) {
     enter(codec, RESTS);
@@ -552,6 +556,7 @@ static int write_length(ct_codec *codec) {
   return put(codec, 1, length + 1);
 }
 
+/* Z10, of one pixel */
 static int write_rest(ct_codec *codec) {
   if (!find_live(codec)) {
     ++codec->row;
