@@ -630,6 +630,7 @@ static int fetch(struct machine *m, const struct instruction **batch)
         }
         batch[count++] = &m->code[place++];
     } while (place < m->code_count && m->code[place].parallel);
+    m->packet = m->pc;
     m->pc = batch[count - 1]->address + 4;
     m->packets++;
     return count;
@@ -682,10 +683,13 @@ static bool run_cycle(struct machine *m)
             return fail(m, m->pc, "the loop buffer issues more than 8 instructions in one cycle");
         count += replayed;
     }
+    const uint64_t before = m->cycle + m->stalls;
     if (!issue(m, batch, count, m->pc))
         return false;
     land(m);
     m->cycle++;
+    if (m->profile)
+        m->profile[(m->packet - m->code_base) / 4] += m->cycle + m->stalls - before;
     advance_loop(m);
     return true;
 }

@@ -82,6 +82,8 @@ struct machine {
     uint64_t ilc_written;      /* cycle of the last MVC to ILC, plus one */
     uint64_t cycle, stalls;    /* counted under ideal memory; a stall is not among the cycles */
     uint64_t packets, instructions;
+    uint32_t packet;           /* address of the execute packet fetched last */
+    uint64_t *profile;         /* cycles by the word in which their packet begins, or NULL */
     uint64_t updated[REGISTERS]; /* cycle in which a result other than a load's landed, plus one */
     struct result due[DUE][2 * UNITS];
     int due_count[DUE];

@@ -6,7 +6,7 @@ import ctypes
 import re
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -87,6 +87,8 @@ class State(ctypes.Structure):
         ("rilc", ctypes.c_uint32),
         ("ilc_written", ctypes.c_uint64),
         *((name, ctypes.c_uint64) for name in ("cycle", "stalls", "packets", "instructions")),
+        ("packet", ctypes.c_uint32),
+        ("profile", ctypes.POINTER(ctypes.c_uint64)),
         ("updated", ctypes.c_uint64 * 64),
         ("due", Result * 16 * 8),
         ("due_count", ctypes.c_int * 8),
@@ -137,7 +139,7 @@ def register(text: str) -> int:
 # ---- decoding, from what objdump says ----
 
 LINE = re.compile(r"^\s*([0-9a-f]+):\t([0-9a-f]+)\s*\t(.*)$")
-SYMBOL = re.compile(r"^([0-9a-f]{8}) .{7} \S+\t[0-9a-f]{8} (?:\.hidden )?(\S+)$")
+SYMBOL = re.compile(r"^([0-9a-f]{8}) .{7} \S+\t([0-9a-f]{8}) (?:\.hidden )?(\S+)$")
 TEXT = re.compile(
     r"(?P<parallel>\|\| )?(?:\[\s*(?P<zero>!?)(?P<predicate>[ab]\d+)\s*\]\s*)?"
     r"(?P<name>\w+)(?: \.(?P<unit>[LSDM][12])(?P<cross>X?)(?:T(?P<path>[12]))?)?(?: (?P<rest>.*))?$"
@@ -225,7 +227,8 @@ class Program:
         assert self.data[:6] == b"\x7fELF\x01\x01", "expected a 32-bit little-endian ELF file"
         listing = run(tool("objdump"), "-t", "-d", "-z", elf).splitlines()
         symbols = [match for match in map(SYMBOL.match, listing) if match]
-        self.symbols = {match[2]: int(match[1], 16) for match in symbols}
+        self.symbols = {match[3]: int(match[1], 16) for match in symbols}
+        self.sizes = {match[3]: int(match[2], 16) for match in symbols}
         lines = [match for match in map(LINE.match, listing) if match]
         self.text = {int(line[1], 16): line[3].strip() for line in lines}
         self.unknown: dict[int, str] = {}
@@ -329,6 +332,21 @@ class Machine:
     def cycles(self) -> int:
         """Cycles so far under ideal memory, stalls of the cross paths among them."""
         return self.state.cycle + self.state.stalls
+
+    def profile(self) -> np.ndarray:
+        """From here on, the cycles spent in each word of the code; see :meth:`cycles_in`."""
+        self.counts = np.zeros(self.state.code_words, np.uint64)
+        self.state.profile = self.counts.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
+        return self.counts
+
+    def cycles_in(self, counts: np.ndarray, functions: Iterable[str]) -> int:
+        """The part of such counts that these functions took, without what they called."""
+        total = 0
+        for name in functions:
+            if name in self.program.symbols:
+                first = (self.program.symbols[name] - self.state.code_base) // 4
+                total += int(counts[first : first + self.program.sizes[name] // 4].sum())
+        return total
 
     def run(self, start: int, limit: int = 1_000_000) -> None:
         """Run from an address until the program returns to B3 = STOP.

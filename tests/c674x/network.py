@@ -2,7 +2,8 @@
 
     python -m tests.c674x.network model.ctm      from the project's folder, with the toolchain
 
-Counted cycles are those of the processor alone: no cache, no DDR2. They are no board's latency.
+prints a table in Markdown. Counted cycles are those of the processor alone: no cache, no DDR2.
+They are no board's latency.
 """
 
 from __future__ import annotations
@@ -24,13 +25,27 @@ CORE = ("layers.c", "container.c", "sha256.c", "port/freestanding.c")
 MODEL, ARENA, SCRATCH, TIMES = 0xC000_0000, 0xC400_0000, 0xC800_0000, 0xC900_0000
 
 
+KERNELS = {
+    "products": ("ct_matmul",),
+    "requantizing": (
+        "ct_requantize", "ct_requantize_tanh", "ct_requantize_portable",
+        "ct_requantize_tanh_portable",
+    ),
+    "gathering": ("ct_gather",),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Counted:
-    """One layer: its products, as the network's definition has them, and its cycles."""
+    """One layer: its products, as the network's definition has them, and its cycles.
+
+    ``parts``: cycles in each of :data:`KERNELS`; the rest is compiled C.
+    """
 
     name: str
     products: int
     cycles: int
+    parts: tuple[int, ...]
 
 
 def firmware(folder: Path) -> Program:
@@ -56,25 +71,33 @@ def run_network(program: Program, data: bytes) -> tuple[int, list[Counted]]:
     machine.memory(ARENA, container.plan.arena_bytes)
     machine.memory(SCRATCH, container.plan.scratch_bytes)
     layers = container.model.layers
-    times = machine.memory(TIMES, 4 * (len(layers) + 1)).view("<u4")
+    counts, taken = machine.profile(), []
+
+    def note(address: int, size: int, time: int) -> None:
+        taken.append((time, *(machine.cycles_in(counts, names) for names in KERNELS.values())))
+
+    machine.window(TIMES, 4 * (len(layers) + 1), lambda address, size: 0, note)
     status = machine.call(
         "run_network", MODEL, len(data), ARENA, SCRATCH, TIMES, limit=2_000_000_000
     )
     assert status >= 1000, f"the container is refused with status {status}"
-    cycles = np.diff(times.astype(np.int64)) & 0xFFFF_FFFF
+    spent = np.diff(np.array(taken, np.int64), axis=0) & 0xFFFF_FFFF
     return status - 1000, [
-        Counted(each.layer.name, each.taps * out.height * out.width * out.channels, int(count))
-        for each, out, count in zip(layers, container.model.images[1:], cycles, strict=True)
+        Counted(each.layer.name, each.taps * out.size_bytes, int(row[0]), tuple(map(int, row[1:])))
+        for each, out, row in zip(layers, container.model.images[1:], spent, strict=True)
     ]
 
 
 def table(layers: list[Counted]) -> str:
-    """Cycles a product by layer, and the mean weighted by products."""
-    whole = Counted("all", sum(x.products for x in layers), sum(x.cycles for x in layers))
-    lines = [f"{'layer':10} {'products':>12} {'cycles':>12} {'cycles a product':>17}"]
-    for each in (*layers, whole):
-        share = each.cycles / each.products
-        lines.append(f"{each.name:10} {each.products:12,} {each.cycles:12,} {share:17.3f}")
+    """Cycles a product by layer, whole and in parts, and the mean weighted by products."""
+    parts = tuple(map(sum, zip(*(each.parts for each in layers), strict=True)))
+    whole = (sum(each.products for each in layers), sum(each.cycles for each in layers))
+    head = ["layer", "products", "cycles", "cycles a product", *(f"in {k}" for k in KERNELS)]
+    lines = [f"| {' | '.join([*head, 'in compiled C'])} |", f"|---|{'--:|' * len(head)}"]
+    for each in (*layers, Counted("all", *whole, parts)):
+        cycles = (each.cycles, *each.parts, each.cycles - sum(each.parts))
+        shares = " | ".join(f"{part / each.products:.3f}" for part in cycles)
+        lines.append(f"| {each.name} | {each.products:,} | {each.cycles:,} | {shares} |")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from napari_ct2mri.jobs import run_job
 from napari_ct2mri.pix2pix.networks import Generator
 
 from .machine import Program
-from .network import firmware, run_network
+from .network import firmware, run_network, table
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +43,13 @@ def test_small_network(program: Program, width: int) -> None:
         program, random_container(NetworkConfig(width=width, levels=3, widest=2), (16, 40))
     )
     assert wrong == 0
+
+
+def test_cycles_of_a_network_of_16_filters(program: Program) -> None:
+    """At a sixteenth of the real area, where tiles are short: still a quarter cycle a product."""
+    network = NetworkConfig(width=16, levels=6, widest=8)
+    wrong, layers = run_network(program, random_container(network, (64, 64)))
+    assert wrong == 0
+    assert sum(each.cycles for each in layers) < 0.25 * sum(each.products for each in layers)
+    assert all(0 < sum(each.parts) < each.cycles for each in layers)
+    assert len(table(layers).splitlines()) == 2 + len(layers) + 1

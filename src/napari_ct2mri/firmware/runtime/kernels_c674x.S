@@ -132,7 +132,8 @@ next_pair:
  * sends the whole call to the portable kernel, which starts over.
  *
  *   side A                                       side B
- *   A0 channel, A1 its partner                   B0 whether there is a partner, B2 = 2 z + 1
+ *   A0 channel, A1 its partner                   B0 whether there is a partner, B1 another pair
+ *   A24 as B2                                    B2 = 2 z + 1
  *   A2 low, A3 high, twice each; A5 acc_step/2
  *   A7 acc read next                             B5, B7 out written next
  *   A17:A16 acc of both channels
@@ -159,66 +160,65 @@ ct_requantize:
         pack2   .L1     A3, A3, A3
 
 next_channels:
-        ldw     .D1T1   *+A10[0], A16                   ; multipliers, shifts
+        ldw     .D1T1   *+A10[2], A18                   ; shifts, multipliers
 ||      add     .L2X    1, A0, B0
-        ldw     .D1T1   *+A10[1], A17
-||      cmpltu  .L2     B0, B8, B0
-        ldw     .D1T1   *+A10[2], A18
         ldw     .D1T1   *+A10[3], A19
+||      cmpltu  .L2     B0, B8, B0
+        ldw     .D1T1   *+A10[0], A16
+||      add     .L2X    2, A0, B1
+        ldw     .D1T1   *+A10[1], A17
 ||      add     .L1X    A0, B0, A1
-        nop
-        ldw     .D1T1   *+A16[A0], A26
-        ldw     .D1T2   *+A16[A1], B26
-        ldw     .D1T1   *+A17[A0], A27
-        ldw     .D1T2   *+A17[A1], B27
-        ldw     .D1T1   *+A18[A0], A30
-        ldw     .D1T2   *+A18[A1], B30
-        ldw     .D1T1   *+A19[A0], A31
-        ldw     .D1T2   *+A19[A1], B31
-        nop     4
-        ; unfit: n0 > n1, or n0 = n1 and m1 > m0, or a shift outside 33..54
-        cmpgt   .L1     A30, A31, A16
-||      cmpgt   .L2     B30, B31, B16
-||      addk    .S1     -33, A30
-||      addk    .S2     -33, B30
-        cmpgtu  .L1     A27, A26, A17
-||      cmpgtu  .L2     B27, B26, B17
-||      addk    .S1     -33, A31
-||      addk    .S2     -33, B31
-        cmpeq   .L1     A30, A31, A18
-||      cmpeq   .L2     B30, B31, B18
+||      cmpltu  .L2     B1, B8, B1
+        mv      .L1X    B2, A24
 ||      mvk     .S1     21, A20
 ||      mvk     .S2     21, B20
-        and     .L1     A17, A18, A17
-||      and     .L2     B17, B18, B17
-||      shl     .S2     B2, B30, B28
-||      mv      .S1X    B2, A19
-        or      .L1     A16, A17, A16
-||      or      .L2     B16, B17, B16
-||      shl     .S2     B2, B31, B29
-||      shl     .S1     A19, A30, A28
-        cmpgtu  .L1     A30, A20, A17
-||      cmpgtu  .L2     B30, B20, B17
-||      shl     .S1     A19, A31, A29
-||      mv      .S2X    A8, B19
+        ldw     .D1T1   *+A18[A0], A30
+        ldw     .D1T1   *+A19[A0], A31
+        ldw     .D1T2   *+A18[A1], B30
+        ldw     .D1T2   *+A19[A1], B31
+        ldw     .D1T1   *+A16[A0], A26
+        ldw     .D1T1   *+A17[A0], A27
+        ldw     .D1T2   *+A16[A1], B26
+||      cmpgt   .L1     A30, A31, A16                   ; unfit: n0 > n1,
+||      addk    .S1     -33, A30
+        ldw     .D1T2   *+A17[A1], B27
+||      addk    .S1     -33, A31
+||      cmpgtu  .L1     A30, A20, A17                   ; or a shift outside 33..54,
         cmpgtu  .L1     A31, A20, A18
+||      cmpgt   .L2     B30, B31, B16
+||      addk    .S2     -33, B30
+||      shl     .S1     A24, A30, A28
+        or      .D1     A16, A17, A16
+||      cmpeq   .L1     A30, A31, A19
+||      shl     .S1     A24, A31, A29
+||      addk    .S2     -33, B31
+||      cmpgtu  .L2     B30, B20, B17
+        or      .D1     A16, A18, A16
+||      cmpgtu  .L1     A27, A26, A17                   ; or n0 = n1 and m1 > m0
+||      addk    .S1     1, A30                          ; from here the shifts less 32
 ||      cmpgtu  .L2     B31, B20, B18
-||      mvc     .S2     B19, ILC
+||      shl     .S2     B2, B30, B28
+        and     .L1     A17, A19, A17
+||      addk    .S1     1, A31
+||      or      .D2     B16, B17, B16
+||      cmpeq   .L2     B30, B31, B19
+||      shl     .S2     B2, B31, B29
         or      .L1     A16, A17, A16
-||      or      .L2     B16, B17, B16
-||      add     .D1     A30, 1, A30                     ; from here the shifts less 32
-||      add     .D2     B30, 1, B30
-        or      .L1     A16, A18, A16
-||      or      .L2     B16, B18, B16
-||      add     .D1     A31, 1, A31
-||      add     .D2     B31, 1, B31
 ||      shl     .S1     A0, 2, A7
-        add     .D1     A4, A0, A9
-||      add     .S1     A6, A7, A7
+||      or      .D2     B16, B18, B16
+||      cmpgtu  .L2     B27, B26, B17
+||      add     .S2     1, B30, B30
+        add     .S1     A6, A7, A7
+||      add     .D1     A4, A0, A9
+||      and     .L2     B17, B19, B17
+||      add     .D2     B31, 1, B31
+        or      .L2     B16, B17, B16
+||      mv      .S2X    A8, B19
+        mv      .L2X    A9, B5
+||      mvc     .S2     B19, ILC
         or      .L1X    A16, B16, A1
-||      mv      .L2X    A9, B5
-  [A1]  b       .S1     ct_requantize_portable
 ||      add     .L2     1, B5, B7
+  [A1]  b       .S1     ct_requantize_portable
         nop     5
 
         sploop  4
@@ -244,14 +244,12 @@ next_channels:
         min2    .L1     A22, A3, A22                    ; t 16
         packh2  .L1     A22, A22, A23                   ; t 17
 ||[B0]  stb     .D2T1   A22, *B7++[B4]
-        spkernel 4, 0                                   ; t 18
+        spkernel 3, 0                                   ; t 18
 ||      stb     .D2T1   A23, *B5++[B4]
 
-        add     .L1     2, A0, A0
-        cmpltu  .L1X    A0, B8, A1
-  [A1]  b       .S1     next_channels
-        nop     5
-        b       .S2     B3
+  [B1]  b       .S1     next_channels                   ; beside the last t 16
+||[!B1] b       .S2     B3
+||      add     .D1     A0, 2, A0
         nop     5
         .size   ct_requantize, . - ct_requantize
 
