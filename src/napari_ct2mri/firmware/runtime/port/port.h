@@ -1,26 +1,41 @@
-/* What a board brings: a serial line, a clock, memory and the model. Everything else is the same
- * on all of them. The only state of the firmware is in port.c of a board. */
+/* What a board brings: a serial line, a clock, memory, two slots. Everything else is the same on all
+ * of them. A port fills in one ct_port and gives it to ct_main. */
 #ifndef CT_PORT_H
 #define CT_PORT_H
 
 #include "../ct.h"
+#include "../store.h"
 
-/* Read exactly size bytes, waiting for them. Returns 0, or -1 if the line has ended. */
-int ct_port_read(uint8_t *out_bytes, size_t size);
+enum { CT_MAX_RATES = 8 };
 
-/* Write size bytes. Returns 0, or -1 if the line has ended. */
-int ct_port_write(const uint8_t *bytes, size_t size);
+typedef struct {
+  const char *name;       /* up to 15 characters */
+  const uint32_t *rates;  /* bit/s, exact; the first after reset. null: the line has no rate */
+  uint32_t rate_count;    /* 0..CT_MAX_RATES */
+  uint32_t window;        /* frames that it buffers while nobody looks, 1..64 */
+  ct_store store;
+  uint8_t *memory;        /* of all that a model needs, at a multiple of CT_ALIGN */
+  uint32_t memory_bytes;
+  uint8_t *fast;          /* for its scratch, at a multiple of CT_ALIGN; null: in memory */
+  uint32_t fast_bytes;
+  void *user;             /* passed to every function */
+  /* Take what has arrived, at most room bytes; 0: nothing. None of these waits, but for wait. */
+  size_t (*receive)(void *user, uint8_t *out, size_t room);
+  /* Send what the line takes now; returns the number of bytes, 0..size. */
+  size_t (*send)(void *user, const uint8_t *bytes, size_t size);
+  /* Whether the last byte has left. */
+  int (*is_sent)(void *user);
+  void (*set_rate)(void *user, uint32_t rate);
+  /* Bytes lost since reset, since nobody took them in time. */
+  uint32_t (*overrun)(void *user);
+  /* Since some moment; wraps after 71 minutes. */
+  uint32_t (*microseconds)(void *user);
+  /* Nothing to do: return when something may have come, after a millisecond at most. */
+  void (*wait)(void *user);
+} ct_port;
 
-/* Microseconds since some moment; wraps after 71 minutes. */
-uint32_t ct_port_microseconds(void);
-
-/* The container, at a multiple of CT_ALIGN, and the bytes there may be of it. */
-const uint8_t *ct_port_model(size_t *out_size);
-
-/* Memory for a model; arena is null if the board has too little. */
-ct_memory ct_port_memory(size_t arena_bytes, size_t scratch_bytes);
-
-/* The loop, in main.c; a port calls it when the board is ready. Returns when the line ends. */
-void ct_main(void);
+/* The loop, in main.c; a port calls it when the board is ready. Returns when the board is to start
+ * again as after power-on. */
+void ct_main(const ct_port *port);
 
 #endif
