@@ -1,4 +1,4 @@
-"""A small host's end of the link for tests of the board's: one request at a time, every answer read.
+"""A small host for tests of the board: one request at a time, every answer read.
 
 Written after docs/link-protocol.md alone, so that ``link/`` and the board do not share a mistake.
 """

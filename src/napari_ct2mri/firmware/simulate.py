@@ -1,151 +1,224 @@
-"""Boards that run on this machine, and a conversation with what ``runtime/main.c`` answers."""
+"""Boards that run on this machine, and whole models proven on them layer by layer."""
 
 from __future__ import annotations
 
 import socket
-import struct
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import FirmwareError
+from napari_ct2mri.jobs import run_job
+from napari_ct2mri.link.connection import Connection
+from napari_ct2mri.link.live import Runner
+from napari_ct2mri.link.transport import SerialLine
+from napari_ct2mri.link.upload import push_model
 
-__all__ = ["Line", "simulated"]
+__all__ = ["SIMULATED", "Line", "simulated", "start_board"]
 
 Bytes = NDArray[np.uint8]
-_HELLO = struct.Struct("<6s BB 4I")
-assert _HELLO.size == 24
-_MODEL_AT = 0x62000000  # of vexpress-a9: board.ld
-_START_S = 30.0
-_ANSWER_S = 1800.0  # of a slice on a simulated processor
-
-
-class Line:
-    """The serial line of a board that has just started.
-
-    Raises
-    ------
-    FirmwareError
-        If the board is silent, is another program, or refuses its container (with the number).
-    """
-
-    def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
-        self._reader, self._writer = reader, writer
-        magic, status, _, height, width, channels, self.layers = _HELLO.unpack(self._read(24))
-        if magic != b"CT2MRI":
-            raise FirmwareError(f"the board said {magic!r}, expected 'CT2MRI'; build it anew")
-        if status:
-            raise FirmwareError(f"the board refuses its model container: error {status}")
-        self.shape = (height, width, channels)
-
-    def run(self, image: Bytes) -> tuple[Bytes, int]:
-        """One slice, (H, W, C): the MR, (H, W), and the microseconds it took."""
-        self._send(b"R", image)
-        (microseconds,) = struct.unpack("<I", self._read(4))
-        return self._image(), microseconds
-
-    def run_with_digests(self, image: Bytes) -> tuple[Bytes, list[bytes]]:
-        """One slice: the MR, and the SHA-256 of what each layer stored."""
-        self._send(b"D", image)
-        digests = [self._read(32) for _ in range(self.layers)]
-        return self._image(), digests
-
-    def self_test(self) -> int:
-        """How many bytes of the golden pair come out wrong."""
-        self._writer.write(b"T")
-        self._writer.flush()
-        (wrong,) = struct.unpack("<I", self._read(4))
-        return int(wrong)
-
-    def _send(self, command: bytes, image: Bytes) -> None:
-        if image.shape != self.shape or image.dtype != np.uint8:
-            raise FirmwareError(f"the board takes bytes {self.shape}, got {image.shape}")
-        self._writer.write(command + image.tobytes())
-        self._writer.flush()
-
-    def _image(self) -> Bytes:
-        height, width, _ = self.shape
-        return np.frombuffer(self._read(height * width), np.uint8).reshape(height, width)
-
-    def _read(self, size: int) -> bytes:
-        data = self._reader.read(size)
-        if len(data) != size:
-            raise FirmwareError(f"the board fell silent after {len(data)} of {size} bytes")
-        return data
+_NOR_BYTES = 64 << 20  # of each of vexpress-a9's two banks
+_START_S = 0.3  # in which QEMU complains of what it was asked
+_POLL_S = 1.0
 
 
 @contextmanager
-def simulated(folder: Path, board: str) -> Iterator[Line]:
-    """Start what :func:`~napari_ct2mri.firmware.build.build` made, and stop it in the end.
+def start_board(
+    folder: Path, board: str, store: Path | None = None, port: int | None = None
+) -> Iterator[str]:
+    """A board that runs until the end of the block.
 
     Parameters
     ----------
     folder : Path
-        An exported project.
-    board : "host" or "qemu-vexpress-a9"
+        With ``build/<board>/firmware.elf``, as :mod:`~napari_ct2mri.firmware.build` makes it.
+    board : str
+        One of ``SIMULATED``.
+    store : Path, optional
+        Folder of the files that stand for the board's flash; is made. What was committed is
+        there again when the board is started next time. By default ``store`` beside the program.
+    port : int, optional
+        TCP port of ``qemu-vexpress-a9``; by default one that is free.
+
+    Yields
+    ------
+    str
+        Where the board's serial line is: the path of a pseudo-terminal, or a ``socket://`` URL.
+
+    Raises
+    ------
+    FirmwareError
+        If the board can't be simulated, is not built, or does not start (with its reason).
     """
+    start = _STARTS.get(board)
+    if start is None:
+        raise FirmwareError(f"{board} can't be simulated; {' and '.join(SIMULATED)} can")
     program = folder / "build" / board / "firmware.elf"
     if not program.is_file():
         raise FirmwareError(f"{program}: not there; run `ct2mri build` for {board} first")
-    start = {"host": _host, "qemu-vexpress-a9": _qemu}.get(board)
-    if start is None:
-        raise FirmwareError(f"{board} can't be simulated; host and qemu-vexpress-a9 can")
-    with start(program, folder / "model.ctm") as line:
-        yield line
+    store = program.parent / "store" if store is None else store
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FirmwareError(f"{store}: could not be made: {error.strerror}") from error
+    with start(program.resolve(), store, port) as url:
+        yield url
+
+
+def _host(program: Path, store: Path, _: int | None) -> AbstractContextManager[str]:
+    return _run([str(program), str(store / "slots.bin")], lambda process: _first_line(process))
+
+
+def _first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 @contextmanager
-def _host(program: Path, container: Path) -> Iterator[Line]:
-    process = subprocess.Popen(
-        [program.resolve(), container.resolve()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+def _qemu(program: Path, store: Path, port: int | None) -> Iterator[str]:
+    drives = [f"if=pflash,format=raw,file={_bank(store, number)}" for number in (0, 1)]
+    with _listen(port) as server:
+        command = [
+            "qemu-system-arm", "-M", "vexpress-a9", "-m", "512", "-display", "none",
+            "-audiodev", "none,id=none", "-monitor", "none",
+            "-chardev", f"socket,id=line,fd={server.fileno()},server=on,wait=off",
+            "-serial", "chardev:line", "-kernel", str(program),
+            "-drive", drives[0], "-drive", drives[1],
+        ]  # fmt: skip
+        url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        with _run(command, lambda process: _unless_ended(process, url), server.fileno()) as ready:
+            server.close()  # it is QEMU's now
+            yield ready
+
+
+def _listen(port: int | None) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port or 0))
+    except OSError as error:
+        raise FirmwareError(
+            f"port {port}: {error.strerror}; choose another or leave it out"
+        ) from error
+
+
+def _bank(store: Path, number: int) -> Path:
+    """The file behind a bank of NOR flash: of exactly its size, of which little takes space."""
+    path = store / f"nor{number}.bin"
+    try:
+        with path.open("ab") as file:
+            file.truncate(_NOR_BYTES)
+    except OSError as error:
+        raise FirmwareError(f"{path}: could not be written: {error.strerror}") from error
+    return path
+
+
+def _unless_ended(process: subprocess.Popen[str], url: str) -> str:
+    try:
+        process.wait(_START_S)
+    except subprocess.TimeoutExpired:
+        return url
+    return ""
+
+
+@contextmanager
+def _run(
+    command: list[str], ready: Callable[[subprocess.Popen[str]], str], *keep: int
+) -> Iterator[str]:
+    """The process that a board is, as long as the block lasts."""
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=keep,
+        )
+    except OSError as error:
+        raise FirmwareError(f"{command[0]} does not start: {error.strerror}") from error
     with process:
         try:
-            yield Line(cast(BinaryIO, process.stdout), cast(BinaryIO, process.stdin))
+            url = ready(process)
+            if not url:
+                process.wait()
+                assert process.stderr is not None
+                why = process.stderr.read().strip() or f"exit code {process.returncode}"
+                raise FirmwareError(f"the board did not start: {why.splitlines()[-1]}")
+            yield url
         finally:
             process.kill()
 
 
+_STARTS: dict[str, Callable[[Path, Path, int | None], AbstractContextManager[str]]] = {
+    "host": _host,
+    "qemu-vexpress-a9": _qemu,
+}
+SIMULATED = tuple(_STARTS)
+
+
+class Line:
+    """A board with a model, asked for proof: any input of the network, every layer's output.
+
+    Attributes
+    ----------
+    shape : (H, W, C)
+        Of the network's input.
+    layers : int
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        hello = connection.hello
+        self._connection, self._runner = connection, Runner(connection, is_network=True)
+        self.shape = (hello.height, hello.width, hello.channels)
+        self.layers = hello.layers
+
+    def run(self, image: Bytes) -> tuple[Bytes, int]:
+        """One slice of network bytes, (H, W, C): the MR, (H, W), and the microseconds it took."""
+        if image.shape != self.shape or image.dtype != np.uint8:
+            raise FirmwareError(f"the board takes bytes {self.shape}, got {image.shape}")
+        self._runner.submit([np.ascontiguousarray(plane) for plane in np.moveaxis(image, -1, 0)])
+        while (answer := self._runner.poll(_POLL_S)) is None:
+            pass
+        return answer.mr, answer.microseconds
+
+    def run_with_digests(self, image: Bytes) -> tuple[Bytes, list[bytes]]:
+        """One slice: the MR, and the SHA-256 of what each layer stored."""
+        self._runner.with_digests = True
+        try:
+            made, _ = self.run(image)
+        finally:
+            self._runner.with_digests = False
+        return made, self._connection.digests(self.layers)
+
+    def self_test(self) -> int:
+        """How many bytes of the golden pair come out wrong."""
+        return self._connection.test()[0]
+
+
 @contextmanager
-def _qemu(program: Path, container: Path) -> Iterator[Line]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        command = [
-            "qemu-system-arm", "-M", "vexpress-a9", "-m", "512", "-display", "none",
-            "-audiodev", "none,id=none", "-monitor", "none", "-serial", f"tcp:127.0.0.1:{port}",
-            "-kernel", str(program),
-            "-device", f"loader,file={container},addr={_MODEL_AT:#x},force-raw=on",
-        ]  # fmt: skip
-        try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        except FileNotFoundError as error:
-            raise FirmwareError(
-                "qemu-system-arm is not installed; get it by: apt-get install qemu-system-arm"
-            ) from error
-        with process:
-            try:
-                connection = _accept(server, process)
-                with connection, connection.makefile("rwb") as stream:
-                    yield Line(cast(BinaryIO, stream), cast(BinaryIO, stream))
-            finally:
-                process.kill()
+def simulated(folder: Path, board: str) -> Iterator[Line]:
+    """A board that is new, with the model of an exported project pushed to it.
 
+    Parameters
+    ----------
+    folder : Path
+        An exported project, built for ``board``.
+    board : str
+        One of ``SIMULATED``.
 
-def _accept(server: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket:
-    """The connection QEMU makes, unless it ends before."""
-    server.settimeout(0.2)
-    for _ in range(int(_START_S / 0.2)):
-        try:
-            connection, _ = server.accept()
-        except TimeoutError:
-            if process.poll() is not None:
-                break
-            continue
-        connection.settimeout(_ANSWER_S)
-        return connection
-    raise FirmwareError("qemu-system-arm ended or fell silent before its board started")
+    Raises
+    ------
+    FirmwareError
+        If the board does not start.
+    LinkError
+        If it does not answer or refuses the model.
+    """
+    container = (folder / "model.ctm").read_bytes()
+    with TemporaryDirectory() as store, start_board(folder, board, Path(store)) as port:
+        run_job(push_model(lambda: Connection(SerialLine(port)), container), lambda event: None)
+        with Connection(SerialLine(port)) as connection:
+            yield Line(connection)
