@@ -1,7 +1,7 @@
-/* See session.h: a container into a slot, L7 to L11. */
+/* See session.h: containers into a slot, L7 to L11, and out of one, L16. */
 #include "session.h"
 
-enum { JUMP = 31, MOST_HASHES = 32, HASH_BYTES = 16 };
+enum { JUMP = 31, MOST_HASHES = 32, HASH_BYTES = 16, MOST_READ = 1024 };
 
 static void read_identity(ct_identity *out, const uint8_t *payload) {
   out->size = ct_get32(payload);
@@ -266,6 +266,30 @@ ct_link_error ct_on_commit(ct_session *session, const uint8_t *payload, uint32_t
   const uint8_t slot = (uint8_t)push->slot;
   ct_begin_answer(session, &writer, CT_COMMIT, session->reader.bytes[1]);
   ct_frame_add(&writer, &slot, 1);
+  ct_end_answer(session, &writer);
+  return CT_L_OK;
+}
+
+ct_link_error ct_on_read(ct_session *session, const uint8_t *payload, uint32_t size,
+                         uint32_t *detail) {
+  const ct_active *active = &session->active;
+  ct_frame_writer writer;
+  if (size != 6) {
+    *detail = size;
+    return CT_L_LENGTH;
+  }
+  if (active->slot == CT_NO_SLOT) {
+    return CT_L_NO_MODEL;
+  }
+  const uint32_t offset = ct_get32(payload), count = ct_get16(payload + 4);
+  if (count == 0 || count > MOST_READ || offset > active->identity.size ||
+      count > active->identity.size - offset) {
+    *detail = offset;
+    return CT_L_RANGE;
+  }
+  ct_begin_answer(session, &writer, CT_READ, session->reader.bytes[1]);
+  ct_frame_add32(&writer, offset);
+  ct_frame_add(&writer, session->port->store.slots[active->slot] + offset, count);
   ct_end_answer(session, &writer);
   return CT_L_OK;
 }

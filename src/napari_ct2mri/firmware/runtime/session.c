@@ -127,7 +127,6 @@ static ct_link_error on_rate(ct_session *session, const uint8_t *payload, uint32
   session->rate.other = rate;
   session->rate.state = CT_RATE_ASKED;
   ct_begin_answer(session, &writer, CT_RATE, session->reader.bytes[1]);
-  ct_frame_add32(&writer, rate);
   ct_end_answer(session, &writer);
   return CT_L_OK;
 }
@@ -149,7 +148,8 @@ static ct_link_error on_reset(ct_session *session, const uint8_t *payload, uint3
 static ct_handler *handler_of(uint8_t type) {
   static ct_handler *const handlers[] = {
       NULL,         on_hello,   on_rate,     ct_on_begin, ct_on_write, ct_on_copy, ct_on_hash,
-      ct_on_commit, ct_on_run,  ct_on_slice, ct_on_stats, ct_on_test,  on_reset,   ct_on_digest};
+      ct_on_commit, ct_on_run,  ct_on_slice, ct_on_stats, ct_on_test,  on_reset,   ct_on_digest,
+      ct_on_read};
   return type < sizeof handlers / sizeof *handlers ? handlers[type] : NULL;
 }
 

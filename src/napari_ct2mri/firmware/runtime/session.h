@@ -2,7 +2,7 @@
  * come in any portions, answers go out as the line takes them, nothing waits. All state is in one
  * ct_session of the caller.
  *
- * session.c: frames in and out, requests; push.c: a container into a slot (L7 to L11); run.c: slices
+ * session.c: frames in and out, requests; push.c: containers in and out (L7 to L11, L16); run.c: slices
  * through the model (L12 to L15); main.c: the loop. */
 #ifndef CT_SESSION_H
 #define CT_SESSION_H
@@ -30,6 +30,7 @@ typedef enum {
   CT_TEST = 0x0B,
   CT_RESET = 0x0C,
   CT_DIGEST = 0x0D,
+  CT_READ = 0x0E,
   CT_ANSWER = 0x80, /* is set in answers */
   CT_ACK = 0x84,
   CT_ERROR = 0xFF
@@ -183,7 +184,7 @@ int ct_session_pump(ct_session *session); /* all but computing; 1 if anything wa
 
 /* push.c */
 void ct_load_newest(ct_session *session);
-ct_handler ct_on_begin, ct_on_write, ct_on_copy, ct_on_hash, ct_on_commit;
+ct_handler ct_on_begin, ct_on_write, ct_on_copy, ct_on_hash, ct_on_commit, ct_on_read;
 
 /* run.c */
 ct_link_error ct_use(ct_session *session, uint32_t slot, uint32_t *detail);
