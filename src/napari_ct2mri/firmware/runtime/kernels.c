@@ -1,10 +1,22 @@
 /* The portable kernels. What each does is said in kernels.h. */
 #include "kernels.h"
 
+enum { BLOCK = 16 }; /* bytes of a run that compilers copy at once, if they know their number */
+
+static void copy_block(uint8_t *restrict target, const uint8_t *restrict source, uint8_t floor) {
+  for (uint32_t k = 0; k < BLOCK; ++k) {
+    target[k] = source[k] > floor ? source[k] : floor;
+  }
+}
+
 void ct_gather(uint8_t *restrict patches, uint32_t depth, const uint8_t *restrict source,
                uint32_t step, uint32_t run, uint32_t pixels, uint8_t floor) {
+  const uint32_t blocks = run - run % BLOCK;
   for (uint32_t p = 0; p < pixels; ++p) {
-    for (uint32_t k = 0; k < run; ++k) {
+    for (uint32_t k = 0; k < blocks; k += BLOCK) {
+      copy_block(patches + k, source + k, floor);
+    }
+    for (uint32_t k = blocks; k < run; ++k) {
       patches[k] = source[k] > floor ? source[k] : floor;
     }
     patches += depth;
@@ -37,25 +49,27 @@ void ct_matmul(int32_t *restrict acc, const uint8_t *restrict patches,
 /* Q6. The compilers that are supported shift negative numbers arithmetically; C leaves it open. */
 typedef char ct_shift_is_arithmetic[((int64_t)-3 >> 1) == -2 ? 1 : -1];
 
-static int64_t rescaled(int32_t acc, const ct_rescale *rescale, uint32_t channel) {
-  const int sign = acc < 0;
-  const int32_t shift = rescale->shift[sign][channel];
-  const int64_t product = (int64_t)acc * rescale->multiplier[sign][channel];
-  return (product + ((int64_t)1 << (shift - 1))) >> shift;
+/* (acc m + 2^(n-1)) >> n, by the same floor in two steps: compilers make vectors of it. */
+static int64_t rescaled(int32_t acc, int32_t multiplier, int64_t shift) {
+  const int64_t product = (int64_t)acc * multiplier;
+  return ((product >> (shift - 1)) + 1) >> 1;
 }
 
 static int64_t clamped(int64_t value, int64_t low, int64_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
+/* Both pairs of a channel are loaded, then one is taken: a loop without jumps. */
 void ct_requantize(uint8_t *restrict out, uint32_t out_step, const int32_t *restrict acc,
                    uint32_t acc_step, uint32_t pixels, uint32_t channels,
                    const ct_rescale *rescale) {
   const ct_rescale r = *rescale;
   for (uint32_t p = 0; p < pixels; ++p) {
     for (uint32_t n = 0; n < channels; ++n) {
-      const int64_t value = r.zero_point + rescaled(acc[n], &r, n);
-      out[n] = (uint8_t)clamped(value, r.low, r.high);
+      const int32_t m0 = r.multiplier[0][n], m1 = r.multiplier[1][n];
+      const int32_t n0 = r.shift[0][n], n1 = r.shift[1][n];
+      const int64_t value = rescaled(acc[n], acc[n] < 0 ? m1 : m0, acc[n] < 0 ? n1 : n0);
+      out[n] = (uint8_t)clamped(r.zero_point + value, r.low, r.high);
     }
     out += out_step;
     acc += acc_step;
@@ -75,7 +89,9 @@ void ct_requantize_tanh(uint8_t *restrict out, uint32_t out_step, const int32_t 
                         const ct_rescale *rescale, const uint16_t *table) {
   for (uint32_t p = 0; p < pixels; ++p) {
     for (uint32_t n = 0; n < channels; ++n) {
-      out[n] = ct_tanh((int32_t)clamped(rescaled(acc[n], rescale, n), -32768, 32767), table);
+      const int sign = acc[n] < 0;
+      const int64_t v = rescaled(acc[n], rescale->multiplier[sign][n], rescale->shift[sign][n]);
+      out[n] = ct_tanh((int32_t)clamped(v, -32768, 32767), table);
     }
     out += out_step;
     acc += acc_step;
