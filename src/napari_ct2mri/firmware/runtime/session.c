@@ -39,7 +39,7 @@ static void refuse(ct_session *session, ct_link_error error, uint32_t detail) {
 
 static void add_name(ct_frame_writer *writer, const char *name) {
   uint8_t bytes[16] = {0};
-  for (unsigned i = 0; i < sizeof bytes - 1 && name[i] != '\0'; ++i) {
+  for (unsigned i = 0; i < sizeof bytes && name[i] != '\0'; ++i) {
     bytes[i] = (uint8_t)name[i];
   }
   ct_frame_add(writer, bytes, sizeof bytes);

@@ -9,7 +9,7 @@
 enum { CT_MAX_RATES = 8 };
 
 typedef struct {
-  const char *name;       /* up to 15 characters */
+  const char *name;       /* up to 16 characters */
   const uint32_t *rates;  /* bit/s, exact; the first after reset. null: the line has no rate */
   uint32_t rate_count;    /* 0..CT_MAX_RATES */
   uint32_t window;        /* frames that it buffers while nobody looks, 1..64 */
