@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_ct2mri.errors import FirmwareError
+from napari_ct2mri.jobs import Job, Notice
 from napari_ct2mri.link.boot.ais import Command, ais_image, function, write
 from napari_ct2mri.link.boot.elf import read_elf
 
@@ -59,18 +60,21 @@ LCDK_INIT: tuple[Command, ...] = (
 """To 456 MHz, DDR2 at 150 MHz and UART2 at 115200, on an LCDK (silicon 2.x) just out of reset."""
 
 _ROM_WORKS = range(0x11800000, 0x11804000)
-"""L2 that the ROM itself needs while it loads (SPRAAT2, as quoted in TI E2E, thread 118998; thread
-514410 tells of an LCDK that fails to load there)."""
+"""L2 that the ROM keeps for itself while it loads, says TI SPRAAT2 (as quoted in TI E2E, thread
+118998, whose author loads there and finds that it works; an LCDK of thread 514410 does not)."""
 
 
-def boot_image(program: Path, board: str) -> bytes:
+def boot_image(program: Path, board: str) -> Job[bytes]:
     """``firmware.elf`` as the AIS image of ``board``.
+
+    Yields
+    ------
+    Notice, if the program lies where the ROM works.
 
     Raises
     ------
     FirmwareError
-        If the board has no boot ROM that takes such an image, the file cannot be read, or the
-        program lies where the ROM works.
+        If the board has no boot ROM that takes such an image, or the file cannot be read.
     BootImageError
         If the file is no program for it.
     """
@@ -82,9 +86,9 @@ def boot_image(program: Path, board: str) -> bytes:
         raise FirmwareError(f"{program}: {error.strerror}; run `ct2mri build` first") from error
     for segment in read_elf(elf).segments:
         if segment.address < _ROM_WORKS.stop and segment.end > _ROM_WORKS.start:
-            raise FirmwareError(
-                f"{program}: {len(segment.data)} bytes at 0x{segment.address:08X}, but from "
-                f"0x{_ROM_WORKS.start:08X} to 0x{_ROM_WORKS.stop:08X} the boot ROM itself works "
-                "while it loads; link the program behind that"
+            yield Notice(
+                f"{program}: {len(segment.data)} bytes at 0x{segment.address:08X}, but TI keeps "
+                f"0x{_ROM_WORKS.start:08X} to 0x{_ROM_WORKS.stop:08X} for the boot ROM while it "
+                "loads; if the board does not start, link the program behind that"
             )
     return ais_image(elf, LCDK_INIT)

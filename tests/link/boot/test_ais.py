@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware.ais import LCDK_INIT, boot_image
+from napari_ct2mri.jobs import Event, Notice, run_job
 from napari_ct2mri.link.boot import BootImageError, Command, ais_image, function, load, write
 from napari_ct2mri.link.boot.ais import MAGIC, Op, pack, parse, seek_target
 
@@ -211,24 +212,30 @@ def test_lcdk_memory_timing_is_that_of_u_boots_fields() -> None:
     assert ddr2[2] == 0x40 | 0x80 | 5  # powers down inputs, external strobe, read latency
 
 
+def image_of(program: Path, board: str = "c6748-lcdk") -> tuple[bytes, list[str]]:
+    """The image, and what the job noted."""
+    events: list[Event] = []
+    image = run_job(boot_image(program, board), events.append)
+    return image, [event.text for event in events if isinstance(event, Notice)]
+
+
 def test_a_boards_image_is_made_of_its_program(tmp_path: Path) -> None:
     program = tmp_path / "firmware.elf"
     program.write_bytes(PROGRAM)
-    image = boot_image(program, "c6748-lcdk")
-    assert image == ais_image(PROGRAM, LCDK_INIT)
-    assert image == boot_image(program, "c6748-lcdk")
+    assert image_of(program) == image_of(program) == (ais_image(PROGRAM, LCDK_INIT), [])
 
 
-def test_a_program_where_the_rom_works_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("address", [0x11800000, 0x11803FFC])
+def test_a_program_where_the_rom_works_is_noted(tmp_path: Path, address: int) -> None:
     program = tmp_path / "firmware.elf"
-    for address in (0x11800000, 0x11803FFC):
-        program.write_bytes(elf([(address, b"12345678")], address))
-        with pytest.raises(FirmwareError, match="the boot ROM itself works while it loads"):
-            boot_image(program, "c6748-lcdk")
+    program.write_bytes(elf([(address, b"12345678")], address))
+    _, (note,) = image_of(program)
+    assert f"8 bytes at 0x{address:08X}" in note
+    assert "link the program behind that" in note
 
 
 def test_a_board_without_rom_and_a_missing_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(FirmwareError, match="host starts without a boot image"):
-        boot_image(tmp_path, "host")
+        image_of(tmp_path, "host")
     with pytest.raises(FirmwareError, match="run `ct2mri build` first"):
-        boot_image(tmp_path / "firmware.elf", "c6748-lcdk")
+        image_of(tmp_path / "firmware.elf")

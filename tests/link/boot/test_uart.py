@@ -193,7 +193,7 @@ def test_a_rom_that_never_pings_is_named() -> None:
 
 def test_an_opcode_is_repeated_after_a_time_out_behind_zeros() -> None:
     load_word = word(Op.LOAD)
-    missed = [hears(load_word), hears(bytes(4)), hears(load_word), hears(bytes(5))]
+    missed = [hears(load_word), hears(bytes(4))] * 3 + [hears(load_word), hears(bytes(5))] * 4
     Line(PLAIN, [*OPENING, *missed, *takes(SECTION), *takes(JUMP), *CLOSING]).run()
 
 
@@ -223,7 +223,7 @@ def test_a_rom_that_missed_bytes_of_an_opcode_comes_into_step(lost: int) -> None
             while len(words) > 4:
                 del words[:4]
     assert skipped == lost
-    assert line.now_s < 1000 + 5 * 6
+    assert line.now_s < 1000 + 5 * 8
 
 
 def test_silence_in_the_middle_is_named() -> None:
@@ -248,6 +248,21 @@ def test_a_rom_that_refuses_for_ever_is_named() -> None:
     with pytest.raises(BootRefusedError, match=r"command 1 of 2.*got 21 4b 41 4e for 30 s"):
         line.run()
     assert line.now_s < 1040
+
+
+@pytest.mark.parametrize("bootme", [b"BOOTME \0", b"\0BOOTME \0", b"\0\0\0BOOTME \0"])
+def test_a_rom_that_begins_again_is_sent_everything_again(bootme: bytes) -> None:
+    """Somebody pressed reset while a section was on its way."""
+    begun = [*takes(SECTION), says(bootme), hears(word(Op.JUMP_CLOSE))]
+    turns = [*OPENING, *begun, *START, *PING]
+    line = Line(PLAIN, [*turns, *takes(SECTION), *takes(JUMP), *CLOSING]).run()
+    assert line.now_s < 1005
+
+
+def test_a_rom_that_begins_again_for_ever_is_named() -> None:
+    begun = [*START, *PING, hears(word(Op.LOAD)), says(b"BOOTME \0")]
+    with pytest.raises(BootRefusedError, match=r"command 1 of 2.*began again with BOOTME \(3 of 3"):
+        Line(PLAIN, [says(b"BOOTME \0"), *(begun * 3)]).run()
 
 
 @pytest.mark.parametrize("noise", [b"\0", b"\x01", b"\x01\x59", b"\xff\xff", b"\0\x01\x59"])

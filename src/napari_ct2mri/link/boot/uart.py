@@ -9,6 +9,8 @@
     host    words and data of the command  board   nothing; the CRC where it is asked for
     ..      and so on to jump and close    board   DONE, and the program runs
 
+A ROM that begins again with BOOTME, at whatever place, is sent everything again.
+
 Words are little-endian. Facts from TI SPRABA5 and SPRAB41 (chapter "Slave Boot") and from TI's
 public boot host: 5 ms before an opcode, 5 s for an answer, at most 10 time-outs, and a word of
 zeros after each, which ends whatever command the ROM may think that it is in. No ROM has been at
@@ -44,6 +46,7 @@ _PINGS = 2  # what TI recommends
 _CHUNK = 1024  # sent at once: 89 ms at 115200, so that a bar moves and a cancel is heard
 _NOISE = 64  # most that is read to be thrown away, and before DONE
 _POLL_S = 0.1
+_PATIENT_MISSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class Limits:
     tries : int
         Time-outs of one opcode, start bytes, and rounds of synchronisation.
     loads : int
-        Attempts to load a section so that its CRC is right.
+        Attempts to load a section so that its CRC is right, and to load it all if the ROM begins
+        again.
     """
 
     bootme_s: float = 60.0
@@ -103,6 +107,10 @@ class _Wait:
 
     count: int
     seconds: float
+
+
+class _BegunAgainError(Exception):
+    """BOOTME in the middle: somebody has pressed reset, or the ROM has."""
 
 
 _Talk = Generator[_Wait, bytes, None]
@@ -191,7 +199,21 @@ class Dialogue:
 
     def _whole(self) -> _Talk:
         yield from self._hear_bootme()
-        yield from self._synchronise()
+        for _ in range(self.limits.loads):
+            try:
+                yield from self._synchronise()
+                yield from self._send_commands()
+            except _BegunAgainError:
+                continue
+            yield from self._hear_done()
+            return
+        raise BootRefusedError(
+            f"{self._where}: expected an acknowledgement, but the boot ROM began again with BOOTME "
+            f"({self.limits.loads} of {self.limits.loads} tries). The line loses bytes, or the "
+            "board its power: use another cable or supply."
+        )
+
+    def _send_commands(self) -> _Talk:
         numbers = {offset: i for i, offset in enumerate(self._commands, 1)}
         failures = dict.fromkeys(self._commands, 0)
         offset = next(iter(self._commands))
@@ -210,7 +232,6 @@ class Dialogue:
                 yield from self._send_body(command)
             offset += command.size_bytes
         self.sent_bytes = self.total_bytes
-        yield from self._hear_done()
 
     def _hear_bootme(self) -> _Talk:
         until_s = self._now_s + self.limits.bootme_s
@@ -278,14 +299,23 @@ class Dialogue:
                         f"{_quoted(answer, len(answer))} ({misses} times, "
                         f"{self.limits.answer_s:g} s each). {_RESET}"
                     )
-                # The fifth zero shifts a ROM that has missed a byte: four times, and it is in step.
-                self._send(bytes(_WORD.size if misses == 1 else _WORD.size + 1))
+                # A fifth zero shifts a ROM that has missed a byte: at most three times, and it is
+                # in step. Not at once, since it puts out of step one that is only slow.
+                self._send(bytes(_WORD.size if misses <= _PATIENT_MISSES else _WORD.size + 1))
                 yield from self._settle()
+            elif (yield from self._has_begun_again(answer)):
+                raise _BegunAgainError
             elif self._now_s - since_s > self.limits.busy_s:
                 raise BootRefusedError(
                     f"{self._where}: expected {expected.hex(' ')} from the boot ROM, got "
                     f"{answer.hex(' ')} for {self.limits.busy_s:g} s. {_RESET}"
                 )
+
+    def _has_begun_again(self, heard: bytes) -> Generator[_Wait, bytes, bool]:
+        """Whether what was heard instead of an acknowledgement was BOOTME."""
+        begun = any(heard.endswith(_BOOTME[:n]) for n in range(1, _WORD.size + 1))
+        more = (yield _Wait(len(_BOOTME), self.limits.settle_s)) if begun else b""
+        return _BOOTME in heard + more
 
     def _hear(self, expected: bytes) -> Generator[_Wait, bytes, bytes]:
         """A word, or what there is of it; noise before the expected one is passed over."""
