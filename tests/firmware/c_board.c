@@ -1,0 +1,264 @@
+/* The board's end of the link as a library: a line of two buffers, a clock that is told, a store in
+ * RAM that behaves as flash does and whose power can be cut at any of its operations.
+ *
+ * A cut leaves the operation undone, half done or done, and whatever the program would have done
+ * next does not happen: the call that fed the board returns. */
+#define _POSIX_C_SOURCE 200112L
+
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session.h"
+
+enum { CUT_BEFORE, CUT_TORN, CUT_AFTER };
+
+typedef struct {
+  ct_session session;
+  ct_port port;
+  uint32_t page;          /* bytes that one operation writes at most */
+  uint8_t *slots[2];
+  const uint8_t *in;
+  size_t in_size;
+  uint8_t *out;
+  size_t out_room, out_size;
+  uint32_t now;           /* microseconds */
+  uint32_t rate;
+  uint32_t operations;    /* writes and erasures since the board was made */
+  uint32_t cut_at;        /* the operation that is cut; 0: none */
+  int cut_kind;
+  uint32_t random;
+  int is_off;
+  uint32_t violations;    /* what no flash would do as asked */
+  jmp_buf power;
+} c_board;
+
+c_board *c_board_new(uint32_t bytes, uint32_t unit, uint32_t page, int is_flash, uint32_t memory,
+                     uint32_t window);
+void c_board_free(c_board *board);
+void c_board_power_on(c_board *board);
+size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *out, size_t room);
+void c_board_cut(c_board *board, uint32_t operations, int kind, uint32_t seed);
+size_t c_board_tick(c_board *board, uint32_t microseconds, uint8_t *out, size_t room);
+uint32_t c_board_operations(const c_board *board);
+uint32_t c_board_violations(const c_board *board);
+uint32_t c_board_rate(const c_board *board);
+int c_board_is_off(const c_board *board);
+uint8_t *c_board_slot(c_board *board, uint32_t slot);
+
+/* ---- the store ---- */
+
+static uint8_t chance(c_board *board) { /* Marsaglia 2003 */
+  board->random ^= board->random << 13;
+  board->random ^= board->random >> 17;
+  board->random ^= board->random << 5;
+  return (uint8_t)(board->random >> 11);
+}
+
+/* 1 if the power goes at this operation. */
+static int is_cut(c_board *board) {
+  ++board->operations;
+  return board->cut_at != 0 && board->operations == board->cut_at;
+}
+
+static void power_off(c_board *board) {
+  board->is_off = 1;
+  board->cut_at = 0;
+  longjmp(board->power, 1);
+}
+
+static int is_flash(const c_board *board) { return board->port.store.spare != NULL; }
+
+static void write_page(c_board *board, uint8_t *to, const uint8_t *bytes, uint32_t size) {
+  const int cut = is_cut(board);
+  for (uint32_t i = 0; i < size && !(cut && board->cut_kind == CUT_BEFORE); ++i) {
+    const uint8_t reached = cut && board->cut_kind == CUT_TORN ? chance(board) : 0xFF;
+    const uint8_t before = to[i], wanted = bytes[i];
+    to[i] = (uint8_t)((wanted & reached) | (before & ~reached));
+    if (is_flash(board)) {
+      board->violations += before != 0xFF;
+      to[i] = before & (wanted | (uint8_t)~reached);
+    }
+  }
+  if (cut) {
+    power_off(board);
+  }
+}
+
+static int write(void *user, uint32_t slot, uint32_t offset, const uint8_t *bytes, uint32_t size) {
+  c_board *board = user;
+  const uint32_t whole = board->port.store.bytes + 2 * board->port.store.unit;
+  if (offset % CT_WRITE_STEP != 0 || size % CT_WRITE_STEP != 0 || offset > whole ||
+      size > whole - offset) {
+    ++board->violations;
+    return -1;
+  }
+  while (size > 0) {
+    const uint32_t room = board->page - offset % board->page;
+    const uint32_t count = size < room ? size : room;
+    write_page(board, board->slots[slot] + offset, bytes, count);
+    offset += count;
+    bytes += count;
+    size -= count;
+  }
+  return 0;
+}
+
+static int erase(void *user, uint32_t slot, uint32_t offset) {
+  c_board *board = user;
+  const ct_store *store = &board->port.store;
+  if (offset % store->unit != 0 || offset >= store->bytes + 2 * store->unit) {
+    ++board->violations;
+    return -1;
+  }
+  const int cut = is_cut(board);
+  uint8_t *bytes = board->slots[slot] + offset;
+  for (uint32_t i = 0; i < store->unit && !(cut && board->cut_kind == CUT_BEFORE); ++i) {
+    const uint8_t reached = cut && board->cut_kind == CUT_TORN ? chance(board) & chance(board) : 0xFF;
+    bytes[i] |= i < store->unit / 2 ? 0xFF : reached;
+  }
+  if (cut) {
+    power_off(board);
+  }
+  return 0;
+}
+
+static int sync(void *user) {
+  (void)user;
+  return 0;
+}
+
+/* ---- the line and the clock ---- */
+
+static size_t receive(void *user, uint8_t *out, size_t room) {
+  c_board *board = user;
+  const size_t count = board->in_size < room ? board->in_size : room;
+  if (count > 0) {
+    memcpy(out, board->in, count);
+    board->in += count;
+    board->in_size -= count;
+  }
+  return count;
+}
+
+static size_t send(void *user, const uint8_t *bytes, size_t size) {
+  c_board *board = user;
+  const size_t left = board->out_room - board->out_size;
+  const size_t count = size < left ? size : left;
+  if (count > 0) {
+    memcpy(board->out + board->out_size, bytes, count);
+    board->out_size += count;
+  }
+  return count;
+}
+
+static int is_sent(void *user) {
+  (void)user;
+  return 1;
+}
+
+static void set_rate(void *user, uint32_t rate) { ((c_board *)user)->rate = rate; }
+
+static uint32_t overrun(void *user) {
+  (void)user;
+  return 0;
+}
+
+static uint32_t microseconds(void *user) { return ((c_board *)user)->now; }
+
+static void wait(void *user) { (void)user; }
+
+/* ---- the library ---- */
+
+static void *allocate(size_t size, int value) {
+  void *block;
+  if (posix_memalign(&block, CT_ALIGN, size) != 0) {
+    abort();
+  }
+  memset(block, value, size);
+  return block;
+}
+
+c_board *c_board_new(uint32_t bytes, uint32_t unit, uint32_t page, int flash, uint32_t memory,
+                     uint32_t window) {
+  static const uint32_t rates[] = {115200, 921600, 2000000};
+  c_board *board = allocate(sizeof *board, 0);
+  board->page = page;
+  board->random = 1;
+  board->rate = rates[0];
+  for (unsigned i = 0; i < 2; ++i) {
+    board->slots[i] = allocate(bytes + 2 * (size_t)unit, 0);
+  }
+  const ct_store store = {bytes, unit, flash ? allocate(unit, 0) : NULL,
+                          {board->slots[0], board->slots[1]}, erase, write, sync, board};
+  const ct_port port = {
+      .name = "c-board", .rates = rates, .rate_count = 3, .window = window, .store = store,
+      .memory = allocate(memory, 0xA5), .memory_bytes = memory, .user = board, .receive = receive,
+      .send = send, .is_sent = is_sent, .set_rate = set_rate, .overrun = overrun,
+      .microseconds = microseconds, .wait = wait};
+  board->port = port;
+  c_board_power_on(board);
+  return board;
+}
+
+void c_board_free(c_board *board) {
+  free(board->slots[0]);
+  free(board->slots[1]);
+  free(board->port.store.spare);
+  free(board->port.memory);
+  free(board);
+}
+
+/* Forget all but the slots. */
+void c_board_power_on(c_board *board) {
+  board->is_off = 0;
+  board->in_size = 0;
+  board->rate = board->port.rates[0];
+  memset(&board->session, 0xA5, sizeof board->session);
+  memset(board->port.memory, 0xA5, board->port.memory_bytes);
+  if (setjmp(board->power) == 0) {
+    ct_session_start(&board->session, &board->port);
+  }
+}
+
+/* Bytes arrive; what the board says to them, at most room bytes, is stored in out. What it could not
+ * say comes at the next call. Returns its size. A board that is off says nothing. */
+size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *out, size_t room) {
+  board->in = bytes;
+  board->in_size = size;
+  board->out = out;
+  board->out_room = room;
+  board->out_size = 0;
+  if (!board->is_off && setjmp(board->power) == 0) {
+    int done;
+    do {
+      done = ct_session_step(&board->session);
+    } while (done > 0);
+    if (done < 0) {
+      c_board_power_on(board);
+    }
+  }
+  return board->out_size;
+}
+
+size_t c_board_tick(c_board *board, uint32_t passed, uint8_t *out, size_t room) {
+  board->now += passed;
+  return c_board_feed(board, out, 0, out, room);
+}
+
+/* Cut the power at the operation that is so many further on, 1: the next. */
+void c_board_cut(c_board *board, uint32_t operations, int kind, uint32_t seed) {
+  board->cut_at = board->operations + operations;
+  board->cut_kind = kind;
+  board->random = seed * 2654435761u + 1;
+}
+
+uint32_t c_board_operations(const c_board *board) { return board->operations; }
+
+uint32_t c_board_violations(const c_board *board) { return board->violations; }
+
+uint32_t c_board_rate(const c_board *board) { return board->rate; }
+
+int c_board_is_off(const c_board *board) { return board->is_off; }
+
+uint8_t *c_board_slot(c_board *board, uint32_t slot) { return board->slots[slot]; }
