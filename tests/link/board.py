@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 BLOCK, CHUNK = 4096, 1024
 HELLO, RATE, BEGIN, WRITE, COPY, HASH, COMMIT, RUN, SLICE, STATS, TEST, RESET = range(1, 13)
+READ = 0x0E
 ACK, MR, ERROR = 0x84, 0x89, 0xFF
 RANGE, ORDER, SIZE, NO_MODEL, DIGEST, KIND, CODEC, RATE_ = 4, 5, 6, 7, 8, 12, 13, 14
 
@@ -101,13 +103,16 @@ class Board:
         self.block = bytearray()
         self.incoming: Incoming | None = None
         self.mrs: dict[int, bytes] = {}
+        self.outbox: deque[bytes] = deque()  # of an MR
         self.baud = 115200
         whole = [i for i in (0, 1) if self.slots[i].is_whole()]
         self.active = max(whole, key=lambda i: self.slots[i].record[0], default=None)
 
     def tick(self, ms: float) -> bytes:
-        """Time passes; what the board says meanwhile."""
+        """Time passes; what the board says meanwhile: a frame of an MR, an answer behind all."""
         self.ms += ms
+        if self.outbox:
+            return self.outbox.popleft()
         if self.busy is None or self.ms < self.busy[0]:
             return b""
         _, body, kind, seq, payload = self.busy
@@ -133,41 +138,43 @@ class Board:
         if kind in (WRITE, SLICE):
             take = self._write if kind == WRITE else self._slice
             try:
-                return frame(ACK, seq, struct.pack("<IB", take(payload), self.window))
+                at = take(payload)
+                slice_ = 0 if self.incoming is None else self.incoming.number & 0xFF
+                mark = self.window if kind == WRITE else slice_
+                return frame(ACK, seq, struct.pack("<IB", at, mark))
             except Refusal as no:
                 return frame(ERROR, seq, struct.pack("<HBI", no.number, kind, no.detail))
         if kind == HELLO:
             self.busy, self.remembered = None, (b"", b"")
+            self.outbox.clear()
         if body == self.remembered[0]:
             return self.remembered[1]
         self.remembered = (body, b"")
-        if kind == RUN and not payload[4] & 0x80 and self.compute_ms:
-            self.busy = (self.ms + self.compute_ms, body, kind, seq, payload)
-            self.taken = self._slice_of(payload)
-            return b"" if self.taken is not None else self.tick(self.compute_ms)
         if kind == RUN:
             self.taken = self._slice_of(payload)
+            if not payload[4] & 0x80 and self.taken is not None:
+                self.busy = (self.ms + self.compute_ms, body, kind, seq, payload)
+                return b""
         return self._finish(body, kind, seq, payload)
 
     def _finish(self, body: bytes, kind: int, seq: int, payload: bytes) -> bytes:
-        after = b""
         try:
             answer = self._answer(kind, payload)
             if kind == RUN:
-                answer, after = answer[:12], self._mr_frames(seq, payload)
+                self.outbox.extend(self._mr_frames(seq, payload))
             said = frame(kind | 0x80, seq, answer)
         except Refusal as no:
             said = frame(ERROR, seq, struct.pack("<HBI", no.number, kind, no.detail))
         self.remembered = (body, said)
         if kind == RESET:
             self.power_cycle()
-        return said + after
+        return said
 
     def _answer(self, kind: int, payload: bytes) -> bytes:
         answers = {
             HELLO: self._hello, RATE: self._rate, BEGIN: self._begin, COPY: self._copy,
             HASH: self._hash, COMMIT: self._commit, RUN: self._run, STATS: self._stats,
-            TEST: lambda _: struct.pack("<II", 0, 1), RESET: lambda _: b"",
+            TEST: lambda _: struct.pack("<II", 0, 1), RESET: lambda _: b"", READ: self._read,
         }  # fmt: skip
         if kind not in answers:
             raise Refusal(2)
@@ -204,6 +211,15 @@ class Board:
         layers = (10, 20, 30) if payload[0] & 1 else ()
         head = (self.counts["runs"], 60, self.counts["dropped"], 0, len(layers))
         return struct.pack(f"<IIIIH{len(layers)}I", *head, *layers)
+
+    def _read(self, payload: bytes) -> bytes:
+        offset, count = struct.unpack("<IH", payload)
+        if self.active is None:
+            raise Refusal(NO_MODEL)
+        slot = self.slots[self.active]
+        if not 1 <= count <= CHUNK or offset + count > slot.record[1]:
+            raise Refusal(RANGE)
+        return payload[:4] + slot.content(slot.record[1])[offset : offset + count]
 
     # Push
 
@@ -354,11 +370,11 @@ class Board:
                 del self.mrs[old]
         return struct.pack("<III", number, int(self.compute_ms * 1000), len(self.mrs[number]))
 
-    def _mr_frames(self, seq: int, payload: bytes) -> bytes:
+    def _mr_frames(self, seq: int, payload: bytes) -> list[bytes]:
         number, flags = struct.unpack_from("<IB", payload)
         data = self.mrs[number]
         first, end = struct.unpack_from("<II", payload, 5) if flags & 0x80 else (0, len(data))
-        return b"".join(
+        return [
             frame(MR, seq, struct.pack("<II", number, at) + data[at : min(at + CHUNK, end)])
             for at in range(first, end, CHUNK)
-        )
+        ]

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from napari_ct2mri.link.transport import LineLost
 
+_PAUSE_S = 0.001  # between two looks at a board that is silent
+
 
 class End(Protocol):
     """A board's end: this reference in Python, or the C receiver."""
@@ -58,7 +60,8 @@ class VirtualLine:
         self._events: list[tuple[float, int, bool, bytes]] = []  # when, order, to board?, bytes
         self._free_at = {True: 0.0, False: 0.0}  # when the wire of each direction is idle
         self._last_at = {True: 0.0, False: 0.0}
-        self._ticked = 0.0
+        self._ticked = self._poll_at = 0.0
+        self._pause_s = _PAUSE_S
         self._inbox = bytearray()
 
     def now(self) -> float:
@@ -71,31 +74,53 @@ class VirtualLine:
         pass
 
     def transfer(self, data: bytes, timeout_s: float) -> tuple[int, bytes]:
+        assert self.time < 10_000, "the host never comes to an end"
         if self.is_unplugged:
             raise LineLost("unplugged")
         taken = self._accept(data)
         end = self.time + timeout_s
-        while not self._inbox and not taken:
-            if self._events and self._events[0][0] <= end:
-                self._step()
-                taken = self._accept(data)
-            else:
-                taken = self._idle(data, end)
-                break
+        while not self._inbox and not taken and self.time < end:
+            self._go_on(end, is_writing=bool(data))
+            taken = self._accept(data)
+        self._deliver()
         arrived = bytes(self._inbox)
         self._inbox.clear()
         return taken, arrived
 
-    def _idle(self, data: bytes, end: float) -> int:
-        """Nothing is on its way; the wire may become free, the board may have more to say."""
-        at = end
-        if data:
-            at = min(end, self._free_at[True] - self._buffer_s() * 0.5)
-        self._advance(max(self.time, at))
-        return self._accept(data)
+    def _go_on(self, end: float, is_writing: bool) -> None:
+        """To the next moment at which something happens."""
+        at = min(end, self._poll_at)
+        if self._events:
+            at = min(at, self._events[0][0])
+        if is_writing:
+            at = min(at, self._free_at[True])
+        self.time = max(self.time, at)
+        self._deliver()
+        if self.time >= max(self._poll_at, self._free_at[False]):
+            self._poll()
 
-    def _buffer_s(self) -> float:
-        return 0.0 if self.baud is None else self.room * 10 / self.baud
+    def _poll(self) -> None:
+        """The board's wire is idle: has it more to say? Asked ever more seldom."""
+        said = self.board.tick((self.time - self._ticked) * 1000)
+        self._ticked = self.time
+        self._pause_s = _PAUSE_S if said else min(self._pause_s * 1.05, 0.1)
+        self._poll_at = self.time + self._pause_s
+        self._say(said)
+
+    def _deliver(self) -> None:
+        while self._events and self._events[0][0] <= self.time:
+            _, _, to_board, data = heapq.heappop(self._events)
+            if to_board:
+                self._say(self.board.feed(data))
+                self._pause_s = _PAUSE_S
+            else:
+                self._inbox += data
+                self.received += len(data)
+
+    def _say(self, said: bytes) -> None:
+        if said:
+            self._put(False, said)
+            self._poll_at = self._free_at[False]
 
     def _accept(self, data: bytes) -> int:
         """What goes into the host's transmit buffer of ``room`` bytes."""
@@ -137,19 +162,3 @@ class VirtualLine:
 
     def _happens(self, chance: float) -> bool:
         return chance > 0 and self._chance.random() < chance
-
-    def _step(self) -> None:
-        at, _, to_board, data = heapq.heappop(self._events)
-        self._advance(at)
-        if to_board:
-            self._put(False, self.board.feed(data))
-        else:
-            self._inbox += data
-            self.received += len(data)
-
-    def _advance(self, at: float) -> None:
-        self.time = max(self.time, at)
-        said = self.board.tick((self.time - self._ticked) * 1000)
-        self._ticked = self.time
-        if said:
-            self._put(False, said)

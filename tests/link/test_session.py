@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ct2mri.errors import BoardError, LinkError
+from napari_ct2mri.jobs import run_job
 from napari_ct2mri.link.connection import Connection
 from napari_ct2mri.link.frame import FrameReader, Type, encode_frame
 from napari_ct2mri.link.messages import Number
 from napari_ct2mri.link.session import Chunk, Session, Stream
+from napari_ct2mri.link.upload import push_model
 
 from .board import Board
 from .lines import Faults, VirtualLine
@@ -251,3 +253,14 @@ def test_statistics():
     assert connection.test() == (0, 1)
     connection.reset()
     assert connection.greet().board == "reference"
+
+
+def test_the_active_container_is_read():
+    data = Random(0).randbytes(5000)
+    board = Board()
+    line = VirtualLine(board)
+    run_job(push_model(lambda: Connection(line), data), lambda event: None)
+    connection = Connection(line)
+    assert connection.read(100, 3000) == data[100:3100]
+    with pytest.raises(BoardError, match="READ, error 4"):
+        connection.read(4000, 1001)

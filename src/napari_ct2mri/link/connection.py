@@ -9,6 +9,8 @@ from typing import Protocol
 from napari_ct2mri.errors import BoardError, LinkError
 from napari_ct2mri.link.frame import Type
 from napari_ct2mri.link.messages import (
+    CHUNK,
+    DIGEST,
     HASH,
     HASH_BYTES,
     HASHES,
@@ -16,6 +18,8 @@ from napari_ct2mri.link.messages import (
     MAX_HASHES,
     PROTOCOL,
     RATE,
+    READ,
+    READ_AT,
     TESTED,
     Hello,
     Stats,
@@ -76,8 +80,8 @@ class Connection:
     def __init__(self, line: Line, patience_s: float = 3.0) -> None:
         self.line = line
         self.session = Session()
-        self._rest = b""  # made, not yet taken by the line
-        self._id = secrets.randbelow(2**32)
+        self._rest, self._moved_at = b"", 0.0  # made, not yet taken by the line; since when
+        self._id = self._slices = secrets.randbelow(2**32)
         self.hello = self.greet(patience_s)
 
     def pump(self, timeout_s: float = _STEP_S) -> None:
@@ -85,11 +89,18 @@ class Connection:
         now = self.line.now()
         if not self._rest:
             self._rest = self.session.send(now)
+            self._moved_at = now
         deadline = self.session.deadline
-        if deadline is not None:
+        if not self._rest and deadline is not None:
             timeout_s = max(0.0, min(timeout_s, deadline - now))
         taken, data = self.line.transfer(self._rest, timeout_s)
         self._rest = self._rest[taken:]
+        if taken:
+            self._moved_at = now
+        elif self._rest and now - self._moved_at > LONG_S:
+            raise LinkError(
+                f"the port has taken no byte for {LONG_S:g} s: is the board's firmware running?"
+            )
         if data:
             self.session.receive(data, self.line.now())
 
@@ -188,6 +199,34 @@ class Connection:
         """Run the golden pair: bytes that came out wrong, and microseconds."""
         wrong, microseconds = take(TESTED, self.request(Type.TEST, b"", LONG_S), "TEST")
         return wrong, microseconds
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Bytes of the active container (L16)."""
+        found = bytearray()
+        while len(found) < count:
+            at = offset + len(found)
+            answer = self.request(Type.READ, READ.pack(at, min(CHUNK, count - len(found))))
+            if answer[: READ_AT.size] != READ_AT.pack(at) or len(answer) == READ_AT.size:
+                raise LinkError("the board's READ answers another question: rebuild its firmware")
+            found += answer[READ_AT.size :]
+        return bytes(found[:count])
+
+    def next_id(self) -> int:
+        """A slice's id, of which the board has seen none like it lately (L12)."""
+        self._slices = (self._slices + 1) % 2**32
+        return self._slices
+
+    def digests(self, count: int) -> list[bytes]:
+        """SHA-256 of what each layer stored in the last slice that ran with digests (L15)."""
+        found: list[bytes] = []
+        while len(found) < count:
+            asked = (len(found), min(MAX_HASHES, count - len(found)))
+            answer = self.request(Type.DIGEST, DIGEST.pack(*asked))
+            body = answer[DIGEST.size :]
+            if answer[: DIGEST.size] != DIGEST.pack(*asked) or len(body) != asked[1] * 32:
+                raise LinkError("the board's DIGEST answers another question: rebuild its firmware")
+            found += [body[i : i + 32] for i in range(0, len(body), 32)]
+        return found
 
     def reset(self) -> None:
         """Restart the board as after power-on; greet it anew afterwards."""

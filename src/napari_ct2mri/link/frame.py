@@ -49,6 +49,8 @@ class Type(IntEnum):
     STATS = 0x0A
     TEST = 0x0B
     RESET = 0x0C
+    DIGEST = 0x0D
+    READ = 0x0E
     ACK = 0x84
     MR = 0x89
     ERROR = 0xFF

@@ -11,9 +11,10 @@ from napari_ct2mri.errors import BoardError, LinkError
 from napari_ct2mri.link.frame import FRAME_PAYLOAD, Type
 
 __all__ = [
-    "ACK", "BEGIN", "BEGUN", "BLOCK", "CHUNK", "CONTENT", "COPY", "ERROR", "HASH", "HASH_BYTES",
-    "HELLO", "JUMP", "MAX_HASHES", "MR", "PROTOCOL", "RAN", "RATE", "REPEAT", "RUN", "SENT_AGAIN",
-    "SLICE", "STATS", "TESTED", "WRITE", "Hello", "Number", "Part", "Stats", "board_error", "take",
+    "ACK", "BEGIN", "BEGUN", "BLOCK", "CHUNK", "CONTENT", "COPIED", "COPY", "DIGEST", "ERROR",
+    "HASH", "HASHES", "HASH_BYTES", "HELLO", "JUMP", "MAX_HASHES", "MR", "PROTOCOL", "RAN", "RATE",
+    "READ", "READ_AT", "REPEAT", "RUN", "SENT_AGAIN", "SLICE", "STATS", "TESTED", "WRITE", "Hello",
+    "Number", "Part", "Stats", "board_error", "take",
 ]  # fmt: skip
 
 PROTOCOL = 1
@@ -32,21 +33,24 @@ HASHES = struct.Struct("<IH")  # first, count; then the hashes
 COPY = struct.Struct("<IIH")  # from, to, count
 COPIED = struct.Struct("<IH")  # to, count
 WRITE = struct.Struct("<I")  # offset; then the bytes (L9)
-ACK = struct.Struct("<IB")  # next, free
+ACK = struct.Struct("<IB")  # next; free (L9), or the slice's id (L12)
 SLICE = struct.Struct("<BBHI")  # plane, flags, id, offset; then the bytes (L12)
 RUN = struct.Struct("<IB")  # id, flags (L13)
 SENT_AGAIN = struct.Struct("<IBII")  # id, REPEAT, offset, end
 RAN = struct.Struct("<III")  # id, microseconds, size
 MR = struct.Struct("<II")  # id, offset; then the bytes
 STATS = struct.Struct("<IIIIH")  # slices, busy, dropped, overrun, count (L14)
+READ = struct.Struct("<IH")  # offset, count (L16)
+READ_AT = struct.Struct("<I")  # offset; then the bytes
 TESTED = struct.Struct("<II")  # wrong, microseconds
+DIGEST = struct.Struct("<HH")  # first, count (L15); then the SHA-256s in the answer
 ERROR = struct.Struct("<HBI")  # number, request, detail (L4)
 _HELLO_ANSWER = struct.Struct("<BBHI 16s II HBB 8I 4H HH I 32s")
 assert (HELLO.size, RATE.size, CONTENT.size, BEGUN.size) == (5, 4, 36, 5)
 assert (HASH.size, HASHES.size, COPY.size, COPIED.size) == (7, 6, 10, 6)
 assert (WRITE.size, ACK.size, SLICE.size, RUN.size, SENT_AGAIN.size) == (4, 5, 8, 5, 13)
-assert (RAN.size, MR.size, STATS.size, TESTED.size, ERROR.size) == (12, 8, 18, 8, 7)
-assert _HELLO_ANSWER.size == 116
+assert (RAN.size, MR.size, STATS.size, TESTED.size, DIGEST.size) == (12, 8, 18, 8, 4)
+assert (ERROR.size, READ.size, READ_AT.size, _HELLO_ANSWER.size) == (7, 6, 4, 116)
 assert max(WRITE.size, SLICE.size, MR.size) + CHUNK <= FRAME_PAYLOAD
 
 REPEAT = 0x80  # of RUN's flags: send of an MR again what was lost
@@ -59,6 +63,7 @@ class Part(IntFlag):
     PICTURE = 1
     LAST = 2
     SHIFT = 4
+    NETWORK = 8
 
 
 def take(layout: struct.Struct, payload: bytes, what: str) -> tuple[Any, ...]:

@@ -118,13 +118,18 @@ class Chunk:
 @dataclass(frozen=True, slots=True)
 class _Sent:
     seq: int
-    index: int
+    index: int  # of the chunk; -1: of another stream
     run: int  # the chunk at which it last jumped
     at: float
 
 
 class Stream:
     """Chunks in order, up to a window of them in the air (L9, L12).
+
+    Parameters
+    ----------
+    mark : int, optional
+        What the last byte of an ACK must be: the low byte of the slice's id.
 
     Attributes
     ----------
@@ -135,8 +140,14 @@ class Stream:
     error : LinkError or None
     """
 
-    def __init__(self, kind: Type, chunks: Sequence[Chunk], patience_s: float = 15.0) -> None:
-        self.kind, self.chunks = kind, chunks
+    def __init__(
+        self,
+        kind: Type,
+        chunks: Sequence[Chunk],
+        patience_s: float = 15.0,
+        mark: int | None = None,
+    ) -> None:
+        self.kind, self.chunks, self.mark = kind, chunks, mark
         self.patience_s = patience_s
         self.taken = self.resent = 0
         self.error: LinkError | None = None
@@ -157,9 +168,13 @@ class Stream:
         """Whether every chunk is in the air or taken."""
         return self._next == len(self.chunks)
 
+    def follow(self, before: Stream) -> None:
+        """Count what another stream left in the air, which the board has to take, too."""
+        self._air.extend(_Sent(sent.seq, -1, 0, sent.at) for sent in before._air)
+
     def is_in_air(self, seq: int) -> bool:
         """Whether that frame was sent and not heard of."""
-        return any(sent.seq == seq for sent in self._air)
+        return any(sent.seq == seq and sent.index >= 0 for sent in self._air)
 
     def deadline(self, rto_s: float) -> float | None:
         """When silence has lasted too long."""
@@ -189,14 +204,18 @@ class Stream:
             seq = (seq + 1) & 0xFF
         return made
 
-    def acknowledge(self, seq: int, next_: int, now: float) -> float | None:
+    def acknowledge(self, seq: int, next_: int, mark: int, now: float) -> float | None:
         """An ACK: returns the seconds that its frame took, unless it is an old one."""
-        if not self.is_in_air(seq):
+        if all(sent.seq != seq for sent in self._air):
             return None
         while (sent := self._air.popleft()).seq != seq:
             pass  # the line keeps the order: those before were lost, or their ACKs
         self._timer_at = self._heard_at = now
         self._acks, self._silences = self._acks + 1, 0
+        if sent.index < 0:
+            return now - sent.at  # of the stream before
+        if self.mark is not None and mark != self.mark:
+            next_ = -1  # of another slice
         chunk, expected = self.chunks[sent.index], self._at.get(next_, -1)
         is_taken = next_ == chunk.end or expected > sent.index
         if not is_taken:
@@ -297,6 +316,12 @@ class Session:
         self._exchange = Exchange(kind, self._seq, payload, patience_s)
         return self._exchange
 
+    def begin(self, stream: Stream | None) -> None:
+        """Put a stream on the air, behind what is still there of the one before."""
+        if stream is not None and self.stream is not None:
+            stream.follow(self.stream)
+        self.stream = stream
+
     def drop(self) -> None:
         """Forget the request and the stream in the air; for who begins anew with HELLO."""
         self._exchange = self.stream = None
@@ -336,10 +361,10 @@ class Session:
             self._answer(frame)
 
     def _acknowledge(self, frame: Frame, now: float) -> None:
-        next_, _ = take(ACK, frame.payload, "a stream")
+        next_, mark = take(ACK, frame.payload, "a stream")
         if self.stream is None or self.stream.is_done:
             return
-        taken_s = self.stream.acknowledge(frame.seq, next_, now)
+        taken_s = self.stream.acknowledge(frame.seq, next_, mark, now)
         if taken_s is not None:
             self._backoff = 1
             self._time(taken_s)
