@@ -12,14 +12,16 @@
 #include "session.h"
 
 enum { CUT_BEFORE, CUT_TORN, CUT_AFTER };
+enum { RING = 1 << 17 }; /* bytes that wait for the board; more are lost */
 
 typedef struct {
   ct_session session;
   ct_port port;
   uint32_t page;          /* bytes that one operation writes at most */
   uint8_t *slots[2];
-  const uint8_t *in;
-  size_t in_size;
+  uint8_t in[RING];
+  size_t in_put, in_taken;
+  uint32_t lost;
   uint8_t *out;
   size_t out_room, out_size;
   uint32_t now;           /* microseconds */
@@ -132,11 +134,9 @@ static int sync(void *user) {
 
 static size_t receive(void *user, uint8_t *out, size_t room) {
   c_board *board = user;
-  const size_t count = board->in_size < room ? board->in_size : room;
-  if (count > 0) {
-    memcpy(out, board->in, count);
-    board->in += count;
-    board->in_size -= count;
+  size_t count = 0;
+  while (count < room && board->in_taken < board->in_put) {
+    out[count++] = board->in[board->in_taken++ % RING];
   }
   return count;
 }
@@ -159,10 +159,7 @@ static int is_sent(void *user) {
 
 static void set_rate(void *user, uint32_t rate) { ((c_board *)user)->rate = rate; }
 
-static uint32_t overrun(void *user) {
-  (void)user;
-  return 0;
-}
+static uint32_t overrun(void *user) { return ((c_board *)user)->lost; }
 
 static uint32_t microseconds(void *user) { return ((c_board *)user)->now; }
 
@@ -212,7 +209,7 @@ void c_board_free(c_board *board) {
 /* Forget all but the slots. */
 void c_board_power_on(c_board *board) {
   board->is_off = 0;
-  board->in_size = 0;
+  board->in_put = board->in_taken = board->lost = 0;
   board->rate = board->port.rates[0];
   memset(&board->session, 0xA5, sizeof board->session);
   memset(board->port.memory, 0xA5, board->port.memory_bytes);
@@ -224,8 +221,13 @@ void c_board_power_on(c_board *board) {
 /* Bytes arrive; what the board says to them, at most room bytes, is stored in out. What it could not
  * say comes at the next call. Returns its size. A board that is off says nothing. */
 size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *out, size_t room) {
-  board->in = bytes;
-  board->in_size = size;
+  for (size_t i = 0; i < size; ++i) {
+    if (board->in_put - board->in_taken < RING) {
+      board->in[board->in_put++ % RING] = bytes[i];
+    } else {
+      ++board->lost;
+    }
+  }
   board->out = out;
   board->out_room = room;
   board->out_size = 0;

@@ -15,7 +15,7 @@ from napari_ct2mri.firmware import runtime_folder
 
 HERE = Path(__file__).parent
 SESSION = ("codec.c", "frame.c", "store.c", "session.c", "push.c", "run.c")
-_SAID = 1 << 16
+_SAID = 4096  # at once: what a transmitter would hold
 
 
 class Cut(IntEnum):

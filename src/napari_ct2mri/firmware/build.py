@@ -26,7 +26,7 @@ class Built:
 
 
 def build(folder: Path, board: str) -> Job[Built]:
-    """Compile what ``export`` wrote.
+    """Compile what ``export`` wrote, or the runtime alone: the firmware is the same for every model.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def build(folder: Path, board: str) -> Job[Built]:
     target = find_board(board)
     if not target.needs:
         raise FirmwareError(f"{board} is a profile for planning; nothing can be built for it")
-    if not (folder / "model.ctm").is_file() or not (folder / "Makefile").is_file():
+    if not (folder / "Makefile").is_file():
         raise FirmwareError(f"{folder}: no exported project; run `ct2mri export` first")
     if not (folder / "port" / board / "board.mk").is_file():
         raise FirmwareError(f"{folder}: has no port/{board}; export it anew with this version")

@@ -226,7 +226,6 @@ static ct_link_error on_part(ct_session *session, const ct_part *part, uint32_t 
 ct_link_error ct_on_slice(ct_session *session, const uint8_t *payload, uint32_t size,
                           uint32_t *detail) {
   const ct_slice *slice = &session->slice;
-  const uint8_t seq = session->reader.bytes[1], room = (uint8_t)session->port->window;
   ct_frame_writer writer;
   ct_part part;
   ct_link_error error = read_part(session, payload, size, &part, detail);
@@ -236,9 +235,10 @@ ct_link_error ct_on_slice(ct_session *session, const uint8_t *payload, uint32_t 
   if (error != CT_L_OK) {
     return error;
   }
-  ct_begin_answer(session, &writer, CT_SLICE, seq);
+  const uint8_t id = (uint8_t)slice->id;
+  ct_begin_answer(session, &writer, CT_SLICE, session->reader.bytes[1]);
   ct_frame_add32(&writer, slice->is_begun ? slice->plane << 24 | slice->next : 0);
-  ct_frame_add(&writer, &room, 1);
+  ct_frame_add(&writer, &id, 1);
   ct_end_answer(session, &writer);
   return CT_L_OK;
 }
