@@ -28,6 +28,7 @@ from napari_ct2mri.imaging.intensity import (
 from napari_ct2mri.imaging.io import Series, picture_files, read_volume, scan, write_volume
 from napari_ct2mri.imaging.volume import (
     AxisOrder,
+    DicomSlices,
     Geometry,
     Modality,
     Source,
@@ -44,6 +45,7 @@ __all__ = [
     "OUTPUT_MAX",
     "AxisOrder",
     "Derivation",
+    "DicomSlices",
     "Fingerprint",
     "Geometry",
     "Modality",

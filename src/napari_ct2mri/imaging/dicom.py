@@ -20,7 +20,7 @@ from napari_ct2mri.imaging.dicom_header import Header, read_header
 from napari_ct2mri.imaging.itk import quiet
 from napari_ct2mri.imaging.regrid import SAME_PLACE_MM, Grid, Pose, plan_grid, resample
 from napari_ct2mri.imaging.series import Series, settle_modality
-from napari_ct2mri.imaging.volume import Modality, Source, Unit, Volume
+from napari_ct2mri.imaging.volume import DicomSlices, Modality, Source, Unit, Volume
 
 __all__ = ["Stack", "find_stacks", "read_stack"]
 
@@ -248,7 +248,8 @@ def read_stack(stack: Stack, path: Path, modality: Modality | None = None) -> Vo
         lowest = float(data.min())
         data = resample(data, stack.grid, min(lowest, _AIR_HU) if unit == "HU" else lowest)
     files = tuple(header.path.absolute() for header in stack.headers)
-    source = Source(str(path), stack.series.uid, files)
+    slices = DicomSlices(first.series_uid, files)
+    source = Source(str(path), stack.series.uid, slices)
     return Volume(data, stack.grid.geometry, chosen, unit, source, notes)
 
 

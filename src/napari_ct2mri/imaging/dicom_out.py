@@ -33,7 +33,7 @@ from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.dicom import Stack, find_stacks
 from napari_ct2mri.imaging.intensity import OUTPUT_MAX
 from napari_ct2mri.imaging.regrid import Grid
-from napari_ct2mri.imaging.volume import AxisOrder, Volume, closest_axes
+from napari_ct2mri.imaging.volume import AxisOrder, DicomSlices, Volume, closest_axes
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -73,7 +73,6 @@ _STUDY = (
     "FrameOfReferenceUID",
 )
 _ANONYMOUS = (
-    "SpecificCharacterSet",
     "BodyPartExamined",
     "BurnedInAnnotation",
     "PatientPosition",
@@ -228,25 +227,26 @@ def _place(volume: Volume, path: Path) -> _Place:
 
 
 def _ct_stack(volume: Volume, path: Path) -> Stack:
-    """The series of CT slices from which the volume's grid was planned."""
-    files = volume.source.files
-    if not files:
+    """The CT slices from which the volume's grid was planned, read anew."""
+    slices = volume.source.slices
+    if not slices.files:
         raise ImageError(
             f"{path}: DICOM takes study, patient and positions from a CT that was read from "
             f"DICOM, and {volume.source.path or 'this volume'} is none; {_INSTEAD}"
         )
-    if gone := [file for file in files if not file.is_file()]:
+    if gone := [file for file in slices.files if not file.is_file()]:
         raise ImageError(
-            f"{path}: {len(gone)} of {len(files)} files of the CT are gone, {gone[0]} the first; "
-            f"bring them back, or {_INSTEAD}"
+            f"{path}: {len(gone)} of {len(slices.files)} files of the CT are gone, {gone[0]} the "
+            f"first; bring them back, or {_INSTEAD}"
         )
-    stacks = find_stacks(files)
-    modality = stacks[0].headers[0].stated_modality if stacks else ""
-    if len(stacks) != 1 or stacks[0].grid is None:
+    stacks = find_stacks(slices.files)
+    found = [DicomSlices(s.headers[0].series_uid, s.series.files) for s in stacks]
+    if found != [slices] or stacks[0].grid is None:
         raise ImageError(
-            f"{path}: the files of the CT have changed since they were read, {files[0]} the "
-            "first; read it anew"
+            f"{path}: {slices.files[0].parent} no longer holds the files of the CT as they were "
+            "read; read it anew"
         )
+    modality = stacks[0].headers[0].stated_modality
     if modality != "CT":
         raise ImageError(
             f"{path}: {volume.source.path} is {modality or 'of no stated modality'}, not a CT; "
@@ -281,6 +281,8 @@ def _series(place: _Place, ct: Dataset, derivation: Derivation) -> Dataset:
     mr.BurnedInAnnotation = "NO"
     for keyword in _MUST_STAND:
         setattr(mr, keyword, None)
+    if "SpecificCharacterSet" in ct:
+        mr.SpecificCharacterSet = ct.SpecificCharacterSet
     _copy(ct, mr, _ANONYMOUS)
     if derivation.patient_data:
         _copy(ct, mr, _PATIENT + _STUDY)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AxisOrder",
+    "DicomSlices",
     "Geometry",
     "Modality",
     "Source",
@@ -90,16 +91,24 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a volume came from. Holds no patient data, only paths and a series UID.
+class DicomSlices:
+    """The DICOM files on whose grid a volume lies, in order along their normal.
 
-    ``files`` are the DICOM slices on whose grid the volume lies, in order along their normal; a
-    synthetic MR keeps those of its CT. Empty for other formats.
+    A synthetic MR keeps those of its CT, of which ``series_uid`` is the series. Empty for
+    volumes of other formats.
     """
+
+    series_uid: str = ""
+    files: tuple[Path, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a volume came from. Holds no patient data, only paths and series UIDs."""
 
     path: str = ""
     series_uid: str = ""
-    files: tuple[Path, ...] = field(default=(), repr=False)
+    slices: DicomSlices = field(default_factory=DicomSlices)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
