@@ -582,6 +582,8 @@ static bool issue(struct machine *m, const struct instruction *const *batch, int
     bool stall;
     if (!check_resources(m, batch, count, &stall))
         return false;
+    if (stall && m->loop.active) /* the manual, 7.15.2: it does not wait, it raises an exception */
+        return fail(m, batch[0]->address, "a cross-path stall while a loop is in the buffer");
     m->stalls += stall;
     for (int stores = 0; stores < 2; stores++)
         for (int k = 0; k < count; k++) {

@@ -3,7 +3,7 @@
 TI's own chapter on it (SPRUFE8B, chapter 7) could be read here only as others quote it, so each
 rule is held to at least one reading that is not ours:
 
-- its table 7-1 and its sections 7.7.3, 7.9.4 and 7.9.5, as an emulator of another C674x board cites
+- its table 7-1 and its sections 7.7.3, 7.9.4, 7.9.5 and 7.15, as an emulator of another C674x board cites
   and tests them (github.com/geepot/cdj2000-emulator, ``tests/cstub/c674x-loop.c`` and
   ``c674x-spkernel-fields.c``);
 - an interpreter whose 49 programs, compiled by TI's compiler among others, gave the output of TI's
@@ -265,6 +265,11 @@ FORBIDDEN = [
         copy_loop("sploop 2", "0,0").replace("    nop 4\n", "    mvc .S2 b0,ilc\n"),
         8,
         "inside a loop",
+    ),
+    (
+        copy_loop("sploop 2", "0,0").replace(".L2x a1,b1", ".S1 a1,a9\n    mv .L2x a9,b1"),
+        8,
+        "a cross-path stall",
     ),
     (copy_loop("[b0] sploop 2", "0,0"), 8, "predicated SPLOOP"),
     (copy_loop("sploopw 2", "0,0").replace("sploopw", "[a1] sploopw"), 8, "not known here"),
