@@ -3,9 +3,9 @@
 TI's own chapter on it (SPRUFE8B, chapter 7) could be read here only as others quote it, so each
 rule is held to at least one reading that is not ours:
 
-- its table 7-1 and its sections 7.7.3, 7.9.4, 7.9.5 and 7.15, as an emulator of another C674x board cites
-  and tests them (github.com/geepot/cdj2000-emulator, ``tests/cstub/c674x-loop.c`` and
-  ``c674x-spkernel-fields.c``);
+- its table 7-1 and its sections 7.7.3, 7.9.4, 7.9.5 and 7.15, as an emulator of another C674x
+  board cites and tests them (github.com/geepot/cdj2000-emulator, ``tests/cstub/c674x-loop.c``,
+  ``c674x-spkernel-fields.c`` and its audit of the manual);
 - an interpreter whose 49 programs, compiled by TI's compiler among others, gave the output of TI's
   cycle-accurate simulator and 0.94 to 1.00 of its cycles (github.com/Ghulamrs/SIM6747,
   ``src/C6xLoop.cpp``, ``docs/TEST-2026-10-06.md``);
