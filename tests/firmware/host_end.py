@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -73,6 +74,10 @@ def answers(data: bytes) -> Iterator[Answer]:
         yield Answer(whole[0], whole[1], whole[2:-4])
 
 
+class SilenceError(Exception):
+    """The board says nothing."""
+
+
 class BoardError(Exception):
     def __init__(self, number: int, request: int, detail: int) -> None:
         super().__init__(f"error {number} to request {request}, detail {detail}")
@@ -121,7 +126,8 @@ class Client:
         """The answer to a request first, then what follows it."""
         self.seq = 0 if kind == HELLO else self.seq + 1 & 255
         got = list(answers(self._exchange(frame(kind, self.seq, payload))))
-        assert got, f"no answer to request {kind}"
+        if not got:
+            raise SilenceError(f"no answer to request {kind}")
         if got[0].kind == ERROR:
             raise BoardError(*struct.unpack("<HBI", got[0].payload))
         assert got[0].kind == (kind | 0x80 if kind not in (WRITE, SLICE) else ACK)
@@ -230,3 +236,20 @@ def is_all(data: bytes) -> bool:
     if first.kind != RUN | 0x80:
         return True
     return sum(len(part.payload) - 8 for part in rest) == struct.unpack("<3I", first.payload)[2]
+
+
+class Ticking(Protocol):
+    def feed(self, data: bytes) -> bytes: ...
+    def tick(self, ms: float) -> bytes: ...
+
+
+def to_library(board: Ticking) -> Callable[[bytes], bytes]:
+    """An exchange with a board that is a library: all it has to say."""
+
+    def exchange(data: bytes) -> bytes:
+        said = got = board.feed(data)
+        while got:
+            said += (got := board.tick(0))
+        return said
+
+    return exchange

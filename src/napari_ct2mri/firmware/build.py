@@ -26,7 +26,7 @@ class Built:
 
 
 def build(folder: Path, board: str) -> Job[Built]:
-    """Compile what ``export`` wrote, or the runtime alone: the firmware is the same for every model.
+    """Compile what ``export`` wrote, or the runtime alone: it is the same for every model.
 
     Raises
     ------
