@@ -223,6 +223,22 @@ def test_as_the_viewer_turns_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "mr.dcm").data, np.rint(mr.data))
 
 
+def test_one_of_two_planes_and_a_copied_slice(tmp_path: Path) -> None:
+    other = OBLIQUE[:, [1, 2, 0]]
+    for part, matrix in (("a", OBLIQUE), ("b", other)):
+        places = stack(len(HU), matrix=matrix)
+        write_series(tmp_path / "ct" / part, HU, places, matrix[:, :2].T, uid="1.2.3.4", **FULL)
+    shutil.copy(tmp_path / "ct" / "b" / "IM0", tmp_path / "ct" / "b" / "copy")
+    notes = ("1 position occupied twice; copies are left out",), ()
+    for number, note in zip("12", notes, strict=True):
+        ct = read_volume(tmp_path / "ct", series=number)
+        assert ct.notes == note
+        write_volume(mr_of(ct), tmp_path / f"{number}.dcm", derivation=T2)
+        back = read_volume(tmp_path / f"{number}.dcm")
+        assert back.geometry == ct.geometry
+        np.testing.assert_array_equal(back.data, np.rint(mr_of(ct).data))
+
+
 def test_a_lone_slice_that_does_not_say_where_it_lies(tmp_path: Path) -> None:
     none = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"))
     write_slice(tmp_path / "ct", HU[0], **{**FULL, **none, "SliceThickness": "3"})
