@@ -10,8 +10,6 @@ from typing import Protocol
 
 from napari_ct2mri.link.transport import LineLost
 
-_PAUSE_S = 0.001  # between two looks at a board that is silent
-
 
 class End(Protocol):
     """A board's end: this reference in Python, or the C receiver."""
@@ -32,6 +30,10 @@ class Faults:
     cut: float = 0.0
     delay_s: float = 0.5
     piece: int = 64
+
+
+_QUIET = Faults()
+_PAUSE_S = 0.001  # between two looks at a board that is silent
 
 
 class VirtualLine:
@@ -92,8 +94,8 @@ class VirtualLine:
         at = min(end, self._poll_at)
         if self._events:
             at = min(at, self._events[0][0])
-        if is_writing:
-            at = min(at, self._free_at[True])
+        if is_writing and self.baud is not None:
+            at = min(at, self._free_at[True] - 0.7 * self.room * 10 / self.baud)
         self.time = max(self.time, at)
         self._deliver()
         if self.time >= max(self._poll_at, self._free_at[False]):
@@ -130,14 +132,16 @@ class VirtualLine:
         if self.baud is not None:
             queued = max(0.0, self._free_at[True] - self.time) * self.baud / 10
             room = int(self.room - queued)
-        taken = max(0, min(len(data), room))
+        if room < min(len(data), self.room // 4):  # as a driver does, which wakes its writer then
+            return 0
+        taken = min(len(data), room)
         self.sent += taken
         self._put(True, data[:taken])
         return taken
 
     def _put(self, to_board: bool, data: bytes) -> None:
         """Bytes onto the wire: each piece meets its fate."""
-        size = self.faults.piece
+        size = self.faults.piece if self.faults != _QUIET else 512
         for piece in (data[i : i + size] for i in range(0, len(data), size)):
             start = max(self.time, self._free_at[to_board])
             end = start if self.baud is None else start + len(piece) * 10 / self.baud

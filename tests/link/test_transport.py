@@ -5,15 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
-import select
 import socket
 import subprocess
 import sys
 import threading
 import time
 import tty
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,30 +20,7 @@ from napari_ct2mri.link.connection import Connection
 from napari_ct2mri.link.transport import LineLost, SerialLine, users_of
 
 from .board import Board
-
-
-@contextmanager
-def board_on_a_terminal(board: Board) -> Iterator[str]:
-    """The board's end of a pseudo-terminal, served by a thread; gives the port's path."""
-    ours, theirs = pty.openpty()
-    tty.setraw(theirs)
-    port, is_over = os.ttyname(theirs), threading.Event()
-
-    def serve() -> None:
-        while not is_over.is_set():
-            if select.select([ours], [], [], 0.05)[0]:
-                with suppress(OSError):
-                    os.write(ours, board.feed(os.read(ours, 4096)))
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield port
-    finally:
-        is_over.set()
-        thread.join()
-        os.close(ours)
-        os.close(theirs)
+from .terminals import board_on_a_terminal
 
 
 def test_a_board_on_a_pseudo_terminal():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
-from napari_ct2mri.errors import BoardError, LinkError
+from napari_ct2mri.errors import LinkError
 from napari_ct2mri.link.frame import Type
 from napari_ct2mri.link.messages import (
     CHUNK,
@@ -34,7 +34,7 @@ LONG_S = 120.0
 """How long a board may compute or look through its store (COMMIT, TEST, RUN)."""
 
 _STEP_S = 0.1  # at most between two looks at whether a person has cancelled
-_SETTLE_S = 0.02  # after RATE's answer (L6)
+_SETTLE_S, _TRY_S, _FALL_BACK_S = 0.02, 0.4, 0.5  # around a change of rate (L6)
 _AHEAD_S = 0.15  # of bytes in the air: the latency of an adapter both ways, and the board's work
 
 
@@ -119,15 +119,11 @@ class Connection:
             pass
         return exchange.result()
 
-    def wait_until(self, is_so: Callable[[], bool], timeout_s: float) -> bool:
-        """Pump until ``is_so``, at most ``timeout_s``."""
-        end = self.line.now() + timeout_s
-        while not is_so():
-            left = end - self.line.now()
-            if left <= 0:
-                return False
+    def wait(self, seconds: float) -> None:
+        """Let time pass, listening."""
+        end = self.line.now() + seconds
+        while (left := end - self.line.now()) > 0:
             self.pump(min(left, _STEP_S))
-        return True
 
     def greet(self, patience_s: float = 3.0) -> Hello:
         """HELLO: begin a session (L5)."""
@@ -162,15 +158,14 @@ class Connection:
             rates = ", ".join(map(str, self.hello.rates)) or "none: its line has no rate"
             raise LinkError(f"{self.hello.board} has no rate {baud}; it has {rates}")
         self.request(Type.RATE, RATE.pack(baud))
-        self.wait_until(lambda: False, _SETTLE_S)
-        self.line.set_baud(baud)
+        self.wait(_SETTLE_S)
         try:
-            self.greet(0.4)
-        except BoardError:
-            raise
+            self.line.set_baud(baud)
+            self.greet(_TRY_S)
         except LinkError as error:
+            self.session.drop()
             self.line.set_baud(before)
-            self.wait_until(lambda: False, 0.5)
+            self.wait(_FALL_BACK_S)
             self.greet()
             raise LinkError(
                 f"the board is not heard at {baud} bit/s: adapter or cable do not carry it; "

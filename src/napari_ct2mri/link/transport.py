@@ -37,6 +37,13 @@ class SerialLine:
     baud : int
         Bit/s.
 
+    Attributes
+    ----------
+    has_rate : bool
+        Whether it is a wire; pseudo-terminals and sockets take any rate and have none.
+    heard_bytes : int
+        What has arrived since it was opened.
+
     Raises
     ------
     LinkError
@@ -54,6 +61,8 @@ class SerialLine:
             )
         except (OSError, ValueError) as error:  # SerialException is an OSError
             raise LinkError(_why_not(port, error)) from error
+        self.has_rate = "://" not in port and not os.path.realpath(port).startswith("/dev/pts/")
+        self.heard_bytes = 0
         self._can_select = os.name == "posix" and hasattr(self._serial, "fileno")
         if not self._can_select:
             self._serial.write_timeout = None
@@ -73,14 +82,15 @@ class SerialLine:
             If the port has gone.
         """
         try:
-            if self._can_select:
-                return self._transfer(data, timeout_s)
-            return self._transfer_in_pieces(data, timeout_s)
+            transfer = self._transfer if self._can_select else self._transfer_in_pieces
+            taken, heard = transfer(data, timeout_s)
         except (OSError, ValueError, TypeError) as error:  # the last two: closed under our hands
             raise LineLost(
                 f"{self.port}: the port went away: unplugged, or the board's process ended; plug "
                 "it in or start it again"
             ) from error
+        self.heard_bytes += len(heard)
+        return taken, heard
 
     def _transfer(self, data: bytes, timeout_s: float) -> tuple[int, bytes]:
         handle = self._serial.fileno()

@@ -7,7 +7,6 @@ runs the golden pair before the board lets go of its old model (rules L7 to L11)
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -32,15 +31,14 @@ from napari_ct2mri.link.messages import (
     board_error,
     take,
 )
+from napari_ct2mri.link.opening import connect_again
 from napari_ct2mri.link.session import Chunk, Exchange, Stream
-from napari_ct2mri.link.transport import LineLost
 
 __all__ = ["Pushed", "push_model"]
 
 _EVENT_S = 0.1
 _COPY_BLOCKS = 64  # a request, so that a slow store answers in time
 _ATTEMPTS = 5  # without a block that got through in between
-_PLUG_S = 60.0  # how long an unplugged board is waited for
 _AGAIN = (Number.ORDER, Number.RANGE, Number.DIGEST, Number.STORE)
 """Refusals of a board that was reset meanwhile or holds something else than was sent."""
 
@@ -123,28 +121,13 @@ def push_model(connect: Connect, container: bytes, abi: int | None = None) -> Jo
                     raise
                 yield Notice(f"{error}; going on from where it broke off")
                 connection.close()
-                connection = yield from _connect_again(connect, error)
+                connection = yield from connect_again(connect, error)
     finally:
         connection.close()
 
 
 def _may_go_on(error: LinkError) -> bool:
     return not isinstance(error, BoardError) or error.number in _AGAIN
-
-
-def _connect_again(connect: Connect, why: LinkError) -> Generator[Event, None, Connection]:
-    """The board once more; an unplugged one is waited for."""
-    end = time.monotonic() + (_PLUG_S if isinstance(why, LineLost) else 0.0)
-    while True:
-        try:
-            return connect()
-        except BoardError:
-            raise
-        except LinkError:
-            if time.monotonic() >= end:
-                raise
-        yield Progress(0, 1, "boards")
-        time.sleep(0.5)
 
 
 class _Push:

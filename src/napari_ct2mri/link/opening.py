@@ -1,0 +1,106 @@
+"""From the name of a port to a board that has answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+
+from napari_ct2mri.errors import BoardError, LinkError
+from napari_ct2mri.jobs import Event, Progress
+from napari_ct2mri.link.connection import Connection
+from napari_ct2mri.link.transport import RESET_BAUD, LineLost, SerialLine, users_of
+
+__all__ = ["connect", "connect_again"]
+
+_OTHER_BAUDS = (921600, 2_000_000, 3_000_000)  # that an earlier session may have left it at
+_GREET_S, _OTHER_S = 3.0, 0.6
+_PLUG_S = 60.0  # how long an unplugged board is waited for
+_PAUSE_S = 0.5
+
+
+def connect(port: str, baud: int | None = None) -> Connection:
+    """Open a port and greet its board.
+
+    Parameters
+    ----------
+    port : str
+        A device, a pseudo-terminal or a URL of pyserial's.
+    baud : int, optional
+        The rate to change to; by default the fastest that board and cable share. Where the line
+        has no rate, as in a simulation, none is changed.
+
+    Raises
+    ------
+    LinkError
+        If the port does not open, nobody answers, or not at that rate.
+    """
+    line = SerialLine(port)
+    try:
+        connection = _greet(line)
+        _raise_rate(connection, baud)
+    except BaseException:
+        line.close()
+        raise
+    return connection
+
+
+def connect_again(
+    connect: Callable[[], Connection], why: LinkError
+) -> Generator[Event, None, Connection]:
+    """The board once more; one that was unplugged (``why``) is waited for.
+
+    Yields an event now and then, so that a person can cancel.
+    """
+    end = time.monotonic() + (_PLUG_S if isinstance(why, LineLost) else 0.0)
+    while True:
+        try:
+            return connect()
+        except BoardError:
+            raise
+        except LinkError:
+            if time.monotonic() >= end:
+                raise
+        yield Progress(0, 1, "boards found again")
+        time.sleep(_PAUSE_S)
+
+
+def _greet(line: SerialLine) -> Connection:
+    try:
+        return Connection(line, _GREET_S)
+    except LinkError as error:
+        if isinstance(error, (BoardError, LineLost)):
+            raise
+        silence = error
+    if line.has_rate:
+        for baud in _OTHER_BAUDS:
+            with suppress(LinkError):
+                line.set_baud(baud)
+                return Connection(line, _OTHER_S)
+    raise LinkError(f"{line.port}: {_explain(silence, line)}") from silence
+
+
+def _explain(silence: LinkError, line: SerialLine) -> str:
+    """Why nobody may have answered."""
+    users = users_of(line.port) if line.has_rate else []
+    if users:
+        return f"no board answers; {', '.join(users)} has it open, too, and may take the answers"
+    if line.heard_bytes:
+        return (
+            f"{line.heard_bytes} bytes came, but no answer: another program runs there, or the "
+            f"rate is wrong; reset the board, which begins at {RESET_BAUD}"
+        )
+    return str(silence)
+
+
+def _raise_rate(connection: Connection, baud: int | None) -> None:
+    if baud is not None:
+        if connection.hello.rates:
+            connection.set_rate(baud)
+        return
+    for rate in sorted(connection.hello.rates, reverse=True):
+        if rate <= (connection.line.baud or 0):
+            return
+        with suppress(LinkError):
+            connection.set_rate(rate)
+            return
