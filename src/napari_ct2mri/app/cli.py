@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from napari_ct2mri import __version__
 from napari_ct2mri.app.flags import config_from_flags, window_from_flag, with_config_flags
-from napari_ct2mri.app.terminal import run_in_terminal
+from napari_ct2mri.app.terminal import run_in_terminal, wait_for_ctrl_c, watch
 from napari_ct2mri.config import Preset
 from napari_ct2mri.errors import Ct2MriError, JobCancelled
 
@@ -47,8 +47,17 @@ SeriesFlag = Annotated[
 ModalityFlag = Annotated[Modality | None, Parameter(help="Decides where a file does not say.")]
 Model = Annotated[str | None, Parameter(help="A name that models lists, or a checkpoint.")]
 Board = Annotated[str, Parameter(help="A name that boards lists.")]
+Port = Annotated[
+    str, Parameter(help="A device, or a URL such as socket://127.0.0.1:4711; ports lists them.")
+]
+Baud = Annotated[
+    int | None, Parameter(help="Bit/s; by default the highest that board and cable carry.")
+]
 Native = Annotated[
     bool, Parameter(help="Leave pixels as they are: no scaling to the model's head size.")
+]
+NoPatientData = Annotated[
+    bool, Parameter(help="In DICOM, name nobody and leave nothing that leads to the CT's study.")
 ]
 Published = Annotated[
     bool,
@@ -193,10 +202,7 @@ def synthesize(
     published: Published = False,
     series: SeriesFlag = None,
     modality: ModalityFlag = None,
-    no_patient_data: Annotated[
-        bool,
-        Parameter(help="In DICOM, name nobody and leave nothing that leads to the CT's study."),
-    ] = False,
+    no_patient_data: NoPatientData = False,
     device: Device = "auto",
 ) -> None:
     """Make an MR of every CT in INPUT, on the CT's own grid."""
@@ -308,6 +314,118 @@ def boards() -> None:
     from napari_ct2mri.firmware.boards import BOARDS
 
     show.boards(BOARDS.values())
+
+
+@app.command
+def board(
+    *,
+    board: Annotated[
+        Literal["host", "qemu-vexpress-a9"], Parameter(help="Which; boards says what it needs.")
+    ],
+    project: Annotated[
+        Path | None,
+        Parameter(help="Run the firmware of this exported project; it is the same for all."),
+    ] = None,
+    store: Annotated[
+        Path | None, Parameter(help="The folder that is its flash; by default in your cache.")
+    ] = None,
+) -> None:
+    """Start a simulated board; its port is the first line. Ctrl-C ends it."""
+    from napari_ct2mri.app import show, workflows
+
+    folder = run_in_terminal(workflows.firmware_for(board, project))
+    with workflows.start_board(folder, board, store) as running:
+        show.running(running)
+        wait_for_ctrl_c()
+
+
+@app.command
+def ports(
+    *,
+    port: Annotated[str | None, Parameter(help="Ask the board there what it is.")] = None,
+    baud: Baud = None,
+) -> None:
+    """List what is plugged in, with the likely board, and simulated boards that run."""
+    from napari_ct2mri.app import show, workflows
+
+    if port is None:
+        return show.ports(workflows.ports())
+    show.asked(run_in_terminal(workflows.ask_board(port, baud=baud)))
+
+
+@app.command
+def boot(
+    directory: Annotated[
+        Path | None,
+        Parameter(name="DIR", help="What export wrote; the firmware is the same for all."),
+    ] = None,
+    /,
+    *,
+    port: Port,
+) -> None:
+    """Load the firmware into a C6748 that was just reset, by its boot ROM; then push."""
+    from napari_ct2mri.app import show, workflows
+
+    show.booted(run_in_terminal(workflows.boot(directory, port)), port)
+
+
+@app.command
+def push(
+    directory: Annotated[Path, Parameter(name="DIR", help="What export wrote.")],
+    /,
+    *,
+    port: Port,
+    baud: Baud = None,
+) -> None:
+    """Bring a model onto a board: only what it lacks, checked, its golden pair run."""
+    from napari_ct2mri.app import show, workflows
+
+    show.pushed(run_in_terminal(workflows.push(directory, port, baud=baud)))
+
+
+@app.command
+def run(
+    path: Input,
+    output: Output,
+    /,
+    *,
+    port: Port,
+    baud: Baud = None,
+    native: Native = False,
+    series: SeriesFlag = None,
+    modality: ModalityFlag = None,
+    no_patient_data: NoPatientData = False,
+) -> None:
+    """Make an MR of every CT in INPUT, on a board, on the CT's own grid."""
+    from napari_ct2mri.app import show, workflows
+
+    job = workflows.run(
+        path,
+        output,
+        port,
+        baud=baud,
+        native=native,
+        series=series,
+        modality=modality,
+        patient_data=not no_patient_data,
+    )
+    show.ran(run_in_terminal(job))
+
+
+@app.command
+def monitor(
+    *,
+    port: Port,
+    baud: Baud = None,
+    once: Annotated[bool, Parameter(help="Measure for a second, print, end.")] = False,
+) -> None:
+    """Keep a board busy with a simulated head: time a layer, slices a second, use of the line."""
+    from napari_ct2mri.app import show, workflows
+
+    job = workflows.monitor(port, baud=baud, once=once)
+    if once:
+        return show.board_stats(run_in_terminal(job))
+    watch(job, show.board_view, show.board_line)
 
 
 def _fail(text: str, code: int) -> int:

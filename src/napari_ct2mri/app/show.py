@@ -9,17 +9,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_ct2mri.app.workflows import Evaluated, Found, Info
+    from rich.console import RenderableType
+
+    from napari_ct2mri.app.workflows import (
+        Asked,
+        BoardRun,
+        BoardStats,
+        Booted,
+        Evaluated,
+        Found,
+        Info,
+        PortState,
+        Running,
+    )
     from napari_ct2mri.evaluation import Label, SetFigures
     from napari_ct2mri.firmware.boards import Board
     from napari_ct2mri.firmware.build import Built
     from napari_ct2mri.firmware.export import Exported
+    from napari_ct2mri.jobs import Event
+    from napari_ct2mri.link.upload import Pushed
     from napari_ct2mri.pix2pix.checkpoint import TrainResult
     from napari_ct2mri.pix2pix.zoo import ModelCard
 
 __all__ = [
     "as_json",
+    "asked",
+    "board_line",
+    "board_stats",
+    "board_view",
     "boards",
+    "booted",
     "built",
     "evaluated",
     "exported",
@@ -27,6 +46,10 @@ __all__ = [
     "info",
     "models",
     "outputs",
+    "ports",
+    "pushed",
+    "ran",
+    "running",
     "trained",
 ]
 
@@ -136,17 +159,148 @@ def boards(known: Collection[Board]) -> None:
             print(f"{board.name} lacks {tool.program}: {tool.source}")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table."""
+def running(board: Running) -> None:
+    """Print the port alone on the first line, at once, for scripts; then what to do with it."""
     import sys
 
+    print(board.port, flush=True)
+    print(
+        f"{board.board} is running; its models are kept in {board.store}\n"
+        f"next: ct2mri push DIR --port {board.port}    Ctrl-C here ends it",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def ports(found: Collection[PortState]) -> None:
+    """Print what ``--port`` takes, or what to do where there is nothing."""
+    if not found:
+        return print(
+            "nothing is plugged in, and no simulated board runs. Plug a board in and look again, "
+            "or start one: ct2mri board --board host"
+        )
+    rows = [(each.port, each.board or "?", each.title, each.obstacle or "free") for each in found]
+    table(("port", "likely board", "what it is", "state"), rows)
+
+
+def asked(result: Asked) -> None:
+    """Print what a board says of itself."""
+    from napari_ct2mri.link.messages import board_error
+
+    hello, model = result.hello, result.model
+    rates = ", ".join(map(str, hello.rates)) or "none to set"
+    rows = [
+        ("board", hello.board),
+        ("firmware", f"protocol {hello.protocol}, ABI {hello.abi}"),
+        ("one of two model slots", f"{hello.slot} bytes"),
+        ("arena and scratch", f"{hello.memory} bytes"),
+        ("rates", f"{rates} bit/s" if hello.rates else rates),
+    ]
+    if model is None:
+        rows.append(("model", f"none: {board_error(hello.status)}"))
+    else:
+        height, width = model.size
+        rows += [
+            ("model", f"{model.name}, {model.contrast}, {height} x {width} pixels"),
+            ("container", f"{hello.size} bytes, SHA-256 {model.digest}"),
+        ]
+    table(("", ""), rows)
+
+
+def booted(result: Booted, port: str) -> None:
+    """Print that the program runs, and what to do next."""
+    print(f"{result.hello.board} runs {result.program}: {result.image_bytes} bytes loaded")
+    print(f"next: ct2mri push DIR --port {port}")
+
+
+def pushed(result: Pushed) -> None:
+    """Print what was sent and what was there."""
+    if result.was_there:
+        print(f"{result.board} has this model already; nothing was sent")
+    else:
+        parts = [f"{result.written} of {_count(result.blocks, 'block')} sent"]
+        if result.copied:
+            parts.append(f"{result.copied} copied from the model before")
+        if result.kept:
+            parts.append(f"{result.kept} kept of a broken push")
+        print(
+            f"{result.board}: {', '.join(parts)}; {result.sent_bytes} bytes on the line in "
+            f"{result.seconds:.1f} s, {_count(result.resent, 'frame')} again"
+        )
+    print(f"committed in slot {result.slot}; golden pair equal, {result.golden_us / 1e3:.1f} ms")
+
+
+def ran(result: BoardRun) -> None:
+    """Print what was written, and what the board did for it."""
+    rate = f": {result.slices / result.seconds:.1f} a second" if result.seconds > 0 else ""
+    print(
+        f"{result.model} on {result.board}: {_count(result.slices, 'slice')} in "
+        f"{result.seconds:.1f} s{rate}; computing {result.slice_us / 1e3:.1f} ms each, "
+        f"{result.sent_bytes} bytes out, {result.received_bytes} in"
+    )
+    outputs(result.outputs)
+
+
+def board_stats(stats: BoardStats) -> None:
+    """Print how a board does."""
+    _print_view(board_view(stats))
+
+
+def board_line(event: Event) -> str:
+    """How a board does, in a line; empty for other events."""
+    from napari_ct2mri.app.workflows import BoardStats
+
+    if not isinstance(event, BoardStats):
+        return ""
+    slowest = max(event.layers, key=lambda layer: layer[1], default=("no layer", 0))
+    return f"{_board_sentence(event)}; slowest {slowest[0]} {slowest[1] / 1e3:.3f} ms"
+
+
+def board_view(event: Event) -> RenderableType | None:
+    """How a board does, as a table of its layers under two lines; ``None`` for other events."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from napari_ct2mri.app.workflows import BoardStats
+
+    if not isinstance(event, BoardStats):
+        return None
+    view = Table("layer", "ms", "share", box=SIMPLE_HEAD, pad_edge=False)
+    total_us = max(1, sum(us for _, us in event.layers))
+    for name, us in event.layers:
+        view.add_row(name, f"{us / 1e3:.3f}", f"{us / total_us:.0%}")
+    head = f"{event.model} on {event.board}, {event.slices} slices of a simulated head"
+    return Group(Text(head), Text(_board_sentence(event)), view)
+
+
+def _board_sentence(stats: BoardStats) -> str:
+    use = "no rate" if stats.use is None else f"{stats.use:.0%} of {stats.baud} bit/s"
+    return (
+        f"{stats.fps:.1f} slices a second, computing {stats.slice_us / 1e3:.1f} ms, latency "
+        f"{stats.latency_s * 1e3:.0f} ms; line {stats.sent_rate / 1e3:.1f} kB/s out, "
+        f"{stats.received_rate / 1e3:.1f} in ({use}); {stats.dropped} frames dropped, "
+        f"{stats.overrun} bytes overrun"
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     view = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         view.add_row(*row)
+    _print_view(view)
+
+
+def _print_view(view: RenderableType | None) -> None:
+    import sys
+
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else _WIDE
     Console(width=width, markup=False, highlight=False).print(view)
 

@@ -10,22 +10,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from napari_ct2mri.errors import JobCancelled
 from napari_ct2mri.jobs import EpochDone, Event, Job, Notice, Progress, run_job
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn, TaskID
 
-__all__ = ["Terminal", "run_in_terminal"]
+__all__ = ["Terminal", "run_in_terminal", "wait_for_ctrl_c", "watch"]
 
 R = TypeVar("R")
 
 PLAIN_STEP_S = 5.0
 """Without a terminal, a job says at most so often how far it is."""
+
+BYTES = "bytes"
+"""Progress of these is on a line: its rate is shown."""
+
+_WAIT_S = 0.5
 
 
 def run_in_terminal(job: Job[R]) -> R:
@@ -42,6 +49,52 @@ def run_in_terminal(job: Job[R]) -> R:
         return run_job(job, terminal.show, is_cancelled)
 
 
+def wait_for_ctrl_c() -> None:
+    """Return at Ctrl-C, or when the system asks the process to end."""
+    ended = threading.Event()
+    signals = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}
+    try:
+        while not ended.wait(_WAIT_S):  # in steps, so that a signal is heard everywhere
+            pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watch(
+    job: Job[Any], view: Callable[[Event], RenderableType | None], line: Callable[[Event], str]
+) -> None:
+    """Drive a job that never ends, its last state on the screen, until Ctrl-C.
+
+    Parameters
+    ----------
+    view : callable
+        What a terminal shows after an event; ``None``: what it shows stays.
+    line : callable
+        The same for a pipe, as a line; empty: none.
+    """
+    from rich.live import Live
+
+    with suppress(JobCancelled), _ctrl_c(lambda text: None) as is_cancelled:
+        if not sys.stdout.isatty():
+            run_job(job, lambda event: _print(line(event)), is_cancelled)
+            return
+        with Live(auto_refresh=False) as live:
+
+            def refresh(event: Event) -> None:
+                seen = view(event)
+                if seen is not None:
+                    live.update(seen, refresh=True)
+
+            run_job(job, refresh, is_cancelled)
+
+
+def _print(line: str) -> None:
+    if line:
+        print(line, flush=True)
+
+
 class Terminal:
     """Shows events on stderr: as bars on a terminal, as plain lines elsewhere."""
 
@@ -50,6 +103,7 @@ class Terminal:
         self._task: TaskID | None = None
         self._what = ""  # the bar shows
         self._said: tuple[str, float] = ("", -PLAIN_STEP_S)  # the last plain progress, and when
+        self._began: tuple[str, int, float] = ("", 0, 0.0)  # of what, from how many, when
 
     def __enter__(self) -> Terminal:
         if sys.stderr.isatty():
@@ -96,25 +150,53 @@ class Terminal:
     def _plain(self, event: Progress) -> None:
         """A line every few seconds, and the last of what such a line was written of."""
         now = time.monotonic()
+        if event.what != self._began[0]:
+            self._began = (event.what, event.done, now)
         what, when = self._said
         is_last = event.done == event.total
         if now - when >= PLAIN_STEP_S or (is_last and event.what == what):
             self._said = ("" if is_last else event.what, now)
-            self.say(f"{event.what}: {event.done} of {event.total}")
+            self.say(f"{event.what}: {event.done} of {event.total}{self._speed(event, now)}")
+
+    def _speed(self, event: Progress, now: float) -> str:
+        """Of bytes on a line: how many a second, and what is left of them in seconds."""
+        _, first, start = self._began
+        if event.what != BYTES or event.done == first or now == start:
+            return ""
+        rate = (event.done - first) / (now - start)
+        left_s = (event.total - event.done) / rate
+        return f", {rate / 1e3:.1f} kB/s" + (f", {left_s:.0f} s left" if left_s else "")
 
 
 def _bars() -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     return Bars(
         TextColumn("{task.description:>10}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        _amount_column(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
+
+
+def _amount_column() -> ProgressColumn:
+    """How many of how many; of bytes in kB, with the rate."""
+    from rich.progress import DownloadColumn, MofNCompleteColumn, ProgressColumn, Task
+    from rich.progress import TransferSpeedColumn as SpeedColumn
+    from rich.text import Text
+
+    class AmountColumn(ProgressColumn):
+        _count, _bytes, _speed = MofNCompleteColumn(), DownloadColumn(), SpeedColumn()
+
+        def render(self, task: Task) -> Text:
+            if task.description != BYTES:
+                return self._count.render(task)
+            return Text(" ").join((self._bytes.render(task), self._speed.render(task)))
+
+    return AmountColumn()
 
 
 def _epoch_line(event: EpochDone) -> str:

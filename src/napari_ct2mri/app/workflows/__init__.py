@@ -4,29 +4,73 @@ The terminal (``app.cli``) and the viewer (through ``app.process``) run the same
 them is cheap; torch and the image libraries come with the first step of a job.
 """
 
+from napari_ct2mri.app.workflows.board import (
+    Asked,
+    Booted,
+    ExportedPushed,
+    PortState,
+    StepBegun,
+    ask_board,
+    boot,
+    export_build_push,
+    ports,
+    push,
+)
+from napari_ct2mri.app.workflows.board_grid import BoardModel, Grid
+from napari_ct2mri.app.workflows.board_run import BoardRun, run
 from napari_ct2mri.app.workflows.demo import Demo, demo, phantom
 from napari_ct2mri.app.workflows.evaluation import Evaluated, evaluate
 from napari_ct2mri.app.workflows.firmware import build, export
 from napari_ct2mri.app.workflows.images import Converted, Found, Info, PairCount, convert, info
+from napari_ct2mri.app.workflows.live import Live, LiveSlice
+from napari_ct2mri.app.workflows.monitor import BoardStats, monitor
+from napari_ct2mri.app.workflows.simulated import (
+    Running,
+    firmware_for,
+    running_boards,
+    start_board,
+)
 from napari_ct2mri.app.workflows.synthesis import Synthesized, synthesize, synthesize_volume
 from napari_ct2mri.app.workflows.training import settings_of, train
 
 __all__ = [
+    "Asked",
+    "BoardModel",
+    "BoardRun",
+    "BoardStats",
+    "Booted",
     "Converted",
     "Demo",
     "Evaluated",
+    "ExportedPushed",
     "Found",
+    "Grid",
     "Info",
+    "Live",
+    "LiveSlice",
     "PairCount",
+    "PortState",
+    "Running",
+    "StepBegun",
     "Synthesized",
+    "ask_board",
+    "boot",
     "build",
     "convert",
     "demo",
     "evaluate",
     "export",
+    "export_build_push",
+    "firmware_for",
     "info",
+    "monitor",
     "phantom",
+    "ports",
+    "push",
+    "run",
+    "running_boards",
     "settings_of",
+    "start_board",
     "synthesize",
     "synthesize_volume",
     "train",

@@ -1,60 +1,92 @@
-"""``push``, ``run``, ``monitor``, ``boot``: what is done with a board at the end of a line."""
+"""``push`` and ``boot``: a model onto a board, a program into a bare one."""
 
 from __future__ import annotations
 
+import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from napari_ct2mri.app.workflows.board_grid import BoardModel, Grid, read_model
 from napari_ct2mri.app.workflows.board_line import BoardLine
-from napari_ct2mri.app.workflows.files import is_pair_list, pair_stacks, single_stack
-from napari_ct2mri.app.workflows.manifest import Run, read_manifest, record
-from napari_ct2mri.app.workflows.synthesis import as_ct, makeable
-from napari_ct2mri.errors import ContainerError, FirmwareError
-from napari_ct2mri.imaging.volume import Modality, Volume
-from napari_ct2mri.jobs import Job, Notice, Progress, SlicesDone
+from napari_ct2mri.app.workflows.firmware import build, export
+from napari_ct2mri.app.workflows.simulated import Running, firmware_for, running_boards
+from napari_ct2mri.errors import BoardError, ContainerError, FirmwareError, LinkError
+from napari_ct2mri.jobs import Event, Job, Notice
 
 if TYPE_CHECKING:
-    from napari_ct2mri.app.workflows.files import Stack
-    from napari_ct2mri.link.live import Runner
+    from napari_ct2mri.app.workflows.board_grid import BoardModel
+    from napari_ct2mri.firmware.export import Exported
+    from napari_ct2mri.link.messages import Hello
+    from napari_ct2mri.link.ports import Port
+    from napari_ct2mri.link.transport import SerialLine
     from napari_ct2mri.link.upload import Pushed
 
-__all__ = ["BoardRun", "push", "run"]
+__all__ = [
+    "Asked", "Booted", "ExportedPushed", "PortState", "StepBegun", "ask_board", "boot",
+    "export_build_push", "ports", "push",
+]  # fmt: skip
 
 _ABI_AT, _ABI = 14, struct.Struct("<H")  # of a container's header
-_POLL_S = 0.1
-_AHEAD = 2  # slices that wait while others are on the line
+_BOOTS = "c6748-lcdk"  # the board with a boot ROM
+_START_S = 5.0  # for a program that was just booted to answer
+
+Step = Literal["export", "build", "boot", "push"]
 
 
 @dataclass(frozen=True, slots=True)
-class BoardRun:
-    """The files that ``run`` wrote, and what the board did for them.
+class StepBegun(Event):
+    """The next part of :func:`export_build_push`."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedPushed:
+    """What :func:`export_build_push` has done; ``exported.budget`` says what the model costs."""
+
+    exported: Exported
+    pushed: Pushed
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """A program that was loaded into a board and answers."""
+
+    program: Path
+    image_bytes: int
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a board says of itself, and of its model, if it has one."""
+
+    hello: Hello
+    model: BoardModel | None
+
+
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """Something that ``--port`` takes.
 
     Attributes
     ----------
-    slice_us : float
-        Mean microseconds that the board computed a slice.
-    seconds : float
-        From the first slice to the last, reading and writing of files left out.
-    sent_bytes, received_bytes : int
-        Over the line, frames and all.
+    port : str
+    board : str
+        The likely one of a serial port, the true one of a simulation; empty if nothing tells.
+    title : str
+        What it is, in words.
+    obstacle : str
+        Why it cannot be used now; empty if it can.
     """
 
-    outputs: tuple[Path, ...]
-    manifest: Path
+    port: str
     board: str
-    model: str
-    slices: int
-    slice_us: float
-    seconds: float
-    sent_bytes: int
-    received_bytes: int
+    title: str
+    obstacle: str
 
 
 def push(
@@ -87,10 +119,7 @@ def push(
     from napari_ct2mri.link.upload import push_model
 
     container, abi = _read_container(folder)
-    line = BoardLine(port, baud, board)
-    found = [line.connect()]
-    yield from _notes(line)
-    return (yield from push_model(lambda: found.pop() if found else line.connect(), container, abi))
+    return (yield from push_model(BoardLine(port, baud, board).connect, container, abi))
 
 
 def _read_container(folder: Path) -> tuple[bytes, int]:
@@ -111,108 +140,176 @@ def _read_container(folder: Path) -> tuple[bytes, int]:
     return data, abi
 
 
-def run(
-    path: Path,
-    output: Path,
-    port: str,
-    *,
-    baud: int | None = None,
-    native: bool = False,
-    series: str | None = None,
-    modality: Modality | None = None,
-    patient_data: bool = True,
-) -> Job[BoardRun]:
-    """Make an MR of every CT in INPUT on a board, as ``synthesize`` does on this machine.
+def boot(folder: Path | None, port: str) -> Job[Booted]:
+    """Load the firmware into a C6748 that its boot ROM has just begun to run.
 
     Parameters
     ----------
-    native : bool
-        Leave the pixels as they are instead of bringing the head to the model's size.
-    patient_data : bool
-        Whether DICOM belongs to the CT's patient and study; nothing else holds patient data.
+    folder : Path or None
+        What ``export`` wrote; ``None``: the runtime alone, which is the same for every model.
 
     Raises
     ------
-    Ct2MriError
-        If the board has no model, or INPUT does not suit it, before anything is written.
+    FirmwareError
+        If the program cannot be built.
+    LinkError
+        If the ROM or, after it, the program does not answer.
     """
-    from napari_ct2mri.imaging.dicom_out import Derivation
-    from napari_ct2mri.link.live import Runner
+    from napari_ct2mri.firmware.ais import boot_image
+    from napari_ct2mri.link.boot import boot as load
+    from napari_ct2mri.link.connection import Connection
+    from napari_ct2mri.link.transport import SerialLine
 
-    line = BoardLine(port, baud)
-    with line.connect() as connection:
-        yield from _notes(line)
-        model = read_model(connection)
-        runner = Runner(connection)
-        settings = {
-            "contrast": model.contrast,
-            "native": native,
-            "board": model.board,
-            "container": model.digest,
-        }
-        made_by = Run(model=model.name, digest=model.fingerprints, settings=settings)
-        derivation = Derivation(f"{model.name} on {model.board}", model.contrast, patient_data)
-        tally = _Tally()
-        outputs: list[Path] = []
-        for stack in (yield from _stacks(path, output, model, series, modality)):
-            grid = Grid(as_ct(stack.volume), model, native=native)
-            for note in (*stack.volume.notes, *grid.notes):
-                yield Notice(note)
-            folder = output if is_pair_list(path) else stack.folder
-            read_manifest(folder)  # a damaged one is said before the work, not after it
-            mr = yield from _run_volume(runner, grid, tally)
-            stack.write(mr, derivation)
-            manifest = record(folder, made_by, stack.outputs)
-            outputs += stack.outputs
-        session = connection.session
-        return BoardRun(
-            tuple(outputs), manifest, model.board, model.name, tally.slices,
-            tally.busy_us / max(1, tally.slices), tally.seconds, session.sent_bytes,
-            session.received_bytes,
-        )  # fmt: skip
+    program = (yield from firmware_for(_BOOTS, folder)) / "build" / _BOOTS / "firmware.elf"
+    image = yield from boot_image(program, _BOOTS)
+    line = SerialLine(port)
+    try:
+        yield from load(_BootPort(line), image)
+        try:
+            hello = Connection(line, _START_S).hello
+        except LinkError as error:
+            raise LinkError(
+                f"{port}: the boot ROM has taken the program, but it does not answer ({error}); "
+                "reset the board and try again"
+            ) from error
+    finally:
+        line.close()
+    return Booted(program, len(image), hello)
 
 
-@dataclass(slots=True)
-class _Tally:
-    slices: int = 0
-    busy_us: int = 0
-    seconds: float = 0.0
+class _BootPort:
+    """A line as the boot dialogue wants it."""
+
+    def __init__(self, line: SerialLine) -> None:
+        self.timeout: float | None = None
+        self.write_timeout: float | None = None
+        self._line, self._heard = line, b""
+
+    def read(self, size: int = 1, /) -> bytes:
+        """Up to ``size`` bytes; fewer after ``timeout`` seconds."""
+        end = time.monotonic() + (self.timeout or 0.0)
+        while len(self._heard) < size and (left := end - time.monotonic()) > 0:
+            self._heard += self._line.transfer(b"", left)[1]
+        data, self._heard = self._heard[:size], self._heard[size:]
+        return data
+
+    def write(self, data: bytes, /) -> int:
+        """What the line takes of ``data``."""
+        taken, heard = self._line.transfer(data, self.write_timeout or 0.0)
+        self._heard += heard
+        if not taken and not heard:
+            raise TimeoutError("it takes no bytes")
+        return taken
+
+    def flush(self) -> None:
+        """Nothing waits here: the driver sends what it has taken."""
 
 
-def _stacks(
-    path: Path, output: Path, model: BoardModel, series: str | None, modality: Modality | None
-) -> Job[Iterator[Stack]]:
-    """What is to be made: of a pair list the rows whose contrast the board's model makes."""
-    from napari_ct2mri.pix2pix.pairs import read_pairs
+def export_build_push(
+    model: str | Path,
+    folder: Path,
+    calibration: Path,
+    board: str,
+    port: str,
+    *,
+    contrast: str | None = None,
+    size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    baud: int | None = None,
+) -> Job[ExportedPushed]:
+    """From a checkpoint to a board that runs it, in one go.
 
-    if not is_pair_list(path):
-        return iter([single_stack(path, output, series=series, modality=modality, as_dicom=True)])
-    pairs, left_out = makeable(read_pairs(path), cast("Any", model))
-    if left_out:
-        yield Notice(left_out)
-    return pair_stacks(pairs, output)
+    A C6748 that does not answer is booted on the way. A :class:`StepBegun` opens each part.
+
+    See Also
+    --------
+    export, build, boot, push : parameters, events and errors.
+    """
+    is_there = _answers(board, port, baud)  # before the long part
+    yield StepBegun("export")
+    exported = yield from export(
+        model, folder, calibration, contrast=contrast, size=size, board=board, fps=fps
+    )
+    yield StepBegun("build")
+    yield from _build(folder, board, is_there)
+    if not is_there:
+        yield StepBegun("boot")
+        yield from boot(folder, port)
+    yield StepBegun("push")
+    pushed = yield from push(folder, port, baud=baud, board=board)
+    return ExportedPushed(exported, pushed)
 
 
-def _run_volume(runner: Runner, grid: Grid, tally: _Tally) -> Job[Volume]:
-    """All slices of a CT, several on their way at a time."""
-    result = np.zeros(grid.shape, np.float32)
-    start, asked, done = time.monotonic(), 0, 0
-    while done < grid.depth:
-        while asked < grid.depth and runner.waiting < _AHEAD:
-            runner.submit(grid.planes(asked))
-            asked += 1
-        answer = runner.poll(_POLL_S)
-        if answer is not None:
-            result[done] = grid.mr(answer.mr)
-            tally.busy_us += answer.microseconds
-            done += 1
-            yield SlicesDone(done - 1, result[done - 1 : done])
-        yield Progress(done, grid.depth, "slices")
-    tally.slices += done
-    tally.seconds += time.monotonic() - start
-    return grid.volume(result)
+def _answers(board: str, port: str, baud: int | None) -> bool:
+    """Whether the firmware runs; ``False`` only for a board that can be booted."""
+    from napari_ct2mri.link.transport import SerialLine
+
+    try:
+        BoardLine(port, baud, board).connect().close()
+    except BoardError:
+        raise
+    except LinkError as error:
+        if board != _BOOTS or "answer" not in str(error):
+            raise
+        SerialLine(port).close()
+        return False
+    return True
 
 
-def _notes(line: BoardLine) -> Iterator[Notice]:
-    while line.notes:
-        yield Notice(line.notes.pop(0))
+def _build(folder: Path, board: str, is_there: bool) -> Generator[Event, None, None]:
+    """Build, where the tools are; a board that answers needs no new firmware."""
+    from napari_ct2mri.firmware.boards import find_board
+
+    missing = [tool for tool in find_board(board).needs if not tool.is_installed]
+    if missing and is_there:
+        yield Notice(
+            f"firmware not built, as {missing[0].program} is not installed ({missing[0].source}); "
+            f"the {board} keeps the one that it runs"
+        )
+        return
+    yield from build(folder, board)
+
+
+def ports() -> tuple[PortState, ...]:
+    """Simulated boards that run, then what is plugged in, the likely boards first."""
+    from napari_ct2mri.link.ports import list_ports
+
+    return (*map(_simulation, running_boards()), *map(_plugged, list_ports()))
+
+
+def _simulation(running: Running) -> PortState:
+    title = f"simulated, its models kept in {running.store}"
+    return PortState(running.port, running.board, title, _obstacle(running.port))
+
+
+def _plugged(port: Port) -> PortState:
+    title = f"{port.title} ({port.usb})" if port.usb else port.title or "serial port"
+    return PortState(port.device, port.board, title, _obstacle(port.device))
+
+
+def _obstacle(port: str) -> str:
+    """Why a port cannot be opened now; it is not opened to find out, which could reset a board."""
+    from napari_ct2mri.link.transport import users_of
+
+    if "://" in port:
+        return ""
+    if not os.access(port, os.R_OK | os.W_OK):
+        return "no permission"
+    users = users_of(port)
+    return f"held by {', '.join(users)}" if users else ""
+
+
+def ask_board(port: str, *, baud: int | None = None) -> Job[Asked]:
+    """What a board says of itself.
+
+    Raises
+    ------
+    LinkError
+        If it cannot be reached.
+    """
+    from napari_ct2mri.app.workflows.board_grid import read_model
+
+    yield from ()
+    with BoardLine(port, baud).connect() as connection:
+        hello = connection.hello
+        return Asked(hello, None if hello.status else read_model(connection))

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from napari_ct2mri.config import ModelConfig
 from napari_ct2mri.errors import LinkError, VolumeError
 from napari_ct2mri.imaging.volume import Volume, closest_axes
-from napari_ct2mri.link.messages import CHUNK
 
 if TYPE_CHECKING:
     from napari_ct2mri.link.connection import Connection
@@ -30,12 +28,7 @@ __all__ = ["BoardModel", "Grid", "read_model"]
 _INFO_AT = 68  # in a container's header: where its information for the host lies, and its bytes
 _INFO = struct.Struct("<II")
 _MAX_INFO = 65536
-_READ = struct.Struct("<IH")  # offset, count (L16)
-assert (_INFO.size, _READ.size) == (8, 6)
-
-
-class _Request(IntEnum):
-    READ = 0x0E
+assert _INFO.size == 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +76,11 @@ def read_model(connection: Connection) -> BoardModel:
     """
     connection.check_model()
     hello = connection.hello
-    place, size = _INFO.unpack(_read(connection, _INFO_AT, _INFO.size))
+    place, size = _INFO.unpack(connection.read(_INFO_AT, _INFO.size))
     if size > _MAX_INFO or place + size > hello.size:
         raise LinkError(f"{hello.board}: its container is not as expected; push the model again")
     try:
-        info = json.loads(_read(connection, place, size))
+        info = json.loads(connection.read(place, size))
         config = ModelConfig.parse(info["config"], f"the model on {hello.board}")
         name, contrast = str(info["model"]), str(info["contrast"])
     except (ValueError, KeyError, TypeError) as error:
@@ -98,18 +91,6 @@ def read_model(connection: Connection) -> BoardModel:
     fingerprints = str(info.get("fingerprints", digest))
     size_px = (hello.height, hello.width)
     return BoardModel(hello.board, name, contrast, config, size_px, digest, fingerprints)
-
-
-def _read(connection: Connection, offset: int, size: int) -> bytes:
-    """Bytes of the committed container (L16)."""
-    data = b""
-    while len(data) < size:
-        at, count = offset + len(data), min(CHUNK, size - len(data))
-        answer = connection.request(cast(Any, _Request.READ), _READ.pack(at, count))
-        if answer[:4] != _READ.pack(at, count)[:4] or len(answer) != 4 + count:
-            raise LinkError("the board's READ answers another question: rebuild its firmware")
-        data += answer[4:]
-    return data
 
 
 class Grid:

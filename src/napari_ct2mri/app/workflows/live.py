@@ -98,8 +98,8 @@ class Live:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the line and the CT."""
-        return (*self._line.notes, *(self._grid.notes if self._grid is not None else ()))
+        """What a person should know of the CT."""
+        return self._grid.notes if self._grid is not None else ()
 
     def show(self, ct: Volume, *, native: bool = False) -> Grid:
         """From now on ask for slices of this CT.

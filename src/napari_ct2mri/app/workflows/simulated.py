@@ -81,7 +81,6 @@ def _runtime_folder() -> Path:
             if not target.is_file() or target.read_bytes() != data:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
-        (folder / "model.ctm").touch()  # none is in it; build asks for one
     except OSError as error:
         raise FirmwareError(
             f"{folder}: could not be written: {error.strerror}; set XDG_CACHE_HOME to a folder "
