@@ -12,7 +12,7 @@ import pytest
 
 from napari_ct2mri.errors import LinkError
 from napari_ct2mri.jobs import Progress, run_job
-from napari_ct2mri.link import LineLost, connect, connect_again, list_ports, push_model
+from napari_ct2mri.link import LineLost, NoAnswer, connect, connect_again, list_ports, push_model
 from napari_ct2mri.link.connection import Connection
 from napari_ct2mri.link.opening import _raise_rate
 from napari_ct2mri.link.ports import _port
@@ -51,7 +51,7 @@ def test_a_push_through_a_real_terminal():
 
 def test_nobody_answers(terminal: tuple[int, str]):
     _, port = terminal
-    with pytest.raises(LinkError, match=f"{port}: no answer to HELLO within 3 s"):
+    with pytest.raises(NoAnswer, match=f"{port}: no answer to HELLO within 3 s"):
         connect(port)
 
 
@@ -66,8 +66,11 @@ def test_the_fastest_rate_is_taken():
     line = VirtualLine(Board(rates=(115200, 921600, 2_000_000)), baud=115200)
     _raise_rate(Connection(line), None)
     assert line.baud == 2_000_000
-    _raise_rate(Connection(line), 921600)
+    connection = Connection(line)
+    _raise_rate(connection, 921600)
     assert line.baud == 921600
+    connection.close()
+    assert line.baud == line.board.baud == 115200
 
 
 def test_an_unplugged_board_is_waited_for():

@@ -7,6 +7,7 @@ from napari_ct2mri.link.live import Answer, Runner
 from napari_ct2mri.link.messages import Hello, Number, Stats
 from napari_ct2mri.link.opening import connect, connect_again
 from napari_ct2mri.link.ports import Port, list_ports
+from napari_ct2mri.link.session import NoAnswer
 from napari_ct2mri.link.transport import LineLost, SerialLine
 from napari_ct2mri.link.upload import Pushed, push_model
 
@@ -16,6 +17,7 @@ __all__ = [
     "Hello",
     "Line",
     "LineLost",
+    "NoAnswer",
     "Number",
     "Port",
     "Pushed",

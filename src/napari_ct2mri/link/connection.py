@@ -27,12 +27,14 @@ from napari_ct2mri.link.messages import (
     take,
 )
 from napari_ct2mri.link.session import Exchange, Session, Stream
+from napari_ct2mri.link.transport import RESET_BAUD
 
 __all__ = ["LONG_S", "Connection", "Line"]
 
 LONG_S = 120.0
 """How long a board may compute or look through its store (COMMIT, TEST, RUN)."""
 
+_CLOSE_S = 1.0  # a board may take to go back to its first rate
 _STEP_S = 0.1  # at most between two looks at whether a person has cancelled
 _SETTLE_S, _TRY_S, _FALL_BACK_S = 0.02, 0.4, 0.5  # around a change of rate (L6)
 _AHEAD_S = 0.15  # of bytes in the air: the latency of an adapter both ways, and the board's work
@@ -233,8 +235,21 @@ class Connection:
             raise board_error(self.hello.status, Type.RUN)
 
     def close(self) -> None:
-        """Let go of the port."""
-        self.line.close()
+        """Let go of the port; the board goes back to the rate at which it is looked for first."""
+        try:
+            if self.hello.rates and self.line.baud not in (None, RESET_BAUD):
+                self._slow_down()
+        except LinkError:
+            pass  # a board that is gone needs no rate
+        finally:
+            self.line.close()
+
+    def _slow_down(self) -> None:
+        self.session.drop()
+        self.request(Type.RATE, RATE.pack(RESET_BAUD), _CLOSE_S)
+        self.wait(_SETTLE_S)
+        self.line.set_baud(RESET_BAUD)
+        self.greet(_TRY_S)
 
     def __enter__(self) -> Connection:
         return self

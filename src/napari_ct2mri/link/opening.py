@@ -9,6 +9,7 @@ from contextlib import suppress
 from napari_ct2mri.errors import BoardError, LinkError
 from napari_ct2mri.jobs import Event, Progress
 from napari_ct2mri.link.connection import Connection
+from napari_ct2mri.link.session import NoAnswer
 from napari_ct2mri.link.transport import RESET_BAUD, LineLost, SerialLine, users_of
 
 __all__ = ["connect", "connect_again"]
@@ -33,7 +34,7 @@ def connect(port: str, baud: int | None = None) -> Connection:
     Raises
     ------
     LinkError
-        If the port does not open, nobody answers, or not at that rate.
+        If the port does not open, nobody answers (:class:`NoAnswer`), or not at that rate.
     """
     line = SerialLine(port)
     try:
@@ -68,19 +69,17 @@ def connect_again(
 def _greet(line: SerialLine) -> Connection:
     try:
         return Connection(line, _GREET_S)
-    except LinkError as error:
-        if isinstance(error, (BoardError, LineLost)):
-            raise
+    except NoAnswer as error:
         silence = error
     if line.has_rate:
         for baud in _OTHER_BAUDS:
             with suppress(LinkError):
                 line.set_baud(baud)
                 return Connection(line, _OTHER_S)
-    raise LinkError(f"{line.port}: {_explain(silence, line)}") from silence
+    raise NoAnswer(f"{line.port}: {_explain(silence, line)}") from silence
 
 
-def _explain(silence: LinkError, line: SerialLine) -> str:
+def _explain(silence: NoAnswer, line: SerialLine) -> str:
     """Why nobody may have answered."""
     users = users_of(line.port) if line.has_rate else []
     if users:

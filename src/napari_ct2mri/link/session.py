@@ -15,7 +15,7 @@ from napari_ct2mri.errors import LinkError
 from napari_ct2mri.link.frame import Frame, FrameReader, Type, answer_to, encode_frame
 from napari_ct2mri.link.messages import ACK, ERROR, HELLO, board_error, take
 
-__all__ = ["Chunk", "Exchange", "Session", "Stream"]
+__all__ = ["Chunk", "Exchange", "NoAnswer", "Session", "Stream"]
 
 _RETRY_S = (0.13, 2.0)  # a request is said again after the first, then after ever more (L6)
 _FIRST_RTO_S = 1.0  # of a stream, before an answer has been timed (RFC 6298)
@@ -23,6 +23,10 @@ _RTO_S = (0.2, 4.0)
 _FIRST_WINDOW = 4  # grows with each ACK, so that the time-out learns how slow the line is
 _MIN_TRIES = 6  # before silence is believed
 _MAX_FRUITLESS = 20  # times of going back without anything taken in between
+
+
+class NoAnswer(LinkError):
+    """Nobody answers, or no longer."""
 
 
 class Exchange:
@@ -77,7 +81,7 @@ class Exchange:
         if self._tries == 0:
             self._end_at = now + self.patience_s
         elif now >= self._end_at and not self.is_done:
-            self.error = LinkError(
+            self.error = NoAnswer(
                 f"no answer to {self.kind.name} within {self.patience_s:g} s ({self._tries} "
                 "tries): is this the board's port, is its firmware running, at this rate?"
             )
@@ -233,7 +237,7 @@ class Stream:
         """The time-out has passed: begin again where the board surely follows."""
         self._silences += 1
         if now - self._heard_at > self.patience_s and self._silences > _MIN_TRIES:
-            self.error = LinkError(
+            self.error = NoAnswer(
                 f"the board fell silent for {self.patience_s:g} s at {self.kind.name} "
                 f"{self.taken + 1} of {len(self.chunks)}: check cable and power, then try again; "
                 "what it has is kept"
