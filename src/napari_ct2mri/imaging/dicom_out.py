@@ -285,8 +285,7 @@ def _series(place: _Place, ct: Dataset, derivation: Derivation) -> Dataset:
         mr.SpecificCharacterSet = ct.SpecificCharacterSet
     _copy(ct, mr, _ANONYMOUS)
     if derivation.patient_data:
-        _copy(ct, mr, _PATIENT + _STUDY)
-        _copy_sequence(ct, mr, "DeidentificationMethodCodeSequence")
+        _add_patient(mr, ct)
     else:
         mr.PatientIdentityRemoved = "YES"
         mr.DeidentificationMethod = "Patient, study and UIDs of the CT left out; pixels kept"
@@ -301,6 +300,15 @@ def _series(place: _Place, ct: Dataset, derivation: Derivation) -> Dataset:
     _add_equipment(mr)
     mr.SpacingBetweenSlices = _decimal(place.grid.geometry.spacing[0])
     return mr
+
+
+def _add_patient(mr: Dataset, ct: Dataset) -> None:
+    """Patient, study and frame of reference as the CT states them."""
+    _copy(ct, mr, _PATIENT + _STUDY)
+    _copy_sequence(ct, mr, "DeidentificationMethodCodeSequence")
+    is_removed = mr.get("PatientIdentityRemoved") == "YES"
+    if is_removed and not mr.dir("DeidentificationMethod"):  # nor a sequence of codes
+        mr.DeidentificationMethod = "not stated in the CT"
 
 
 def _describe(mr: Dataset, grid: Grid, derivation: Derivation) -> None:
