@@ -21,13 +21,17 @@ class End(Protocol):
 
 @dataclass(frozen=True)
 class Faults:
-    """Chances a piece of ``piece`` bytes; ``cut`` is of the board's power."""
+    """Chances a piece of ``piece`` bytes.
+
+    ``cut``: the board loses power for a moment; ``sever``: the cable breaks for good.
+    """
 
     drop: float = 0.0
     flip: float = 0.0
     duplicate: float = 0.0
     delay: float = 0.0
     cut: float = 0.0
+    sever: float = 0.0
     delay_s: float = 0.5
     piece: int = 64
 
@@ -56,7 +60,8 @@ class VirtualLine:
         self.latency_s, self.room = latency_s, room
         self.time = 0.0
         self.sent = self.received = 0
-        self.is_unplugged = False
+        self.is_unplugged = self.is_severed = False
+        self.cuts = 0
         self._chance = Random(seed)
         self._order = itertools.count()
         self._events: list[tuple[float, int, bool, bytes]] = []  # when, order, to board?, bytes
@@ -154,9 +159,11 @@ class VirtualLine:
                 heapq.heappush(self._events, (at, next(self._order), to_board, fated))
 
     def _fate(self, piece: bytes) -> list[bytes]:
+        self.is_severed |= self._happens(self.faults.sever)
         if self._happens(self.faults.cut):
+            self.cuts += 1
             self.board.power_cycle()
-        if self._happens(self.faults.drop):
+        if self.is_severed or self._happens(self.faults.drop):
             return []
         if self._happens(self.faults.flip):
             bits = bytearray(piece)
