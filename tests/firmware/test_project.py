@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from native import CORE, STRICT
+from c_board import session
+from native import compile_c
 from random_models import random_generator, smooth
 from skimage.io import imsave
 
 from napari_ct2mri.config import ModelConfig, NetworkConfig, ScaleConfig, TrainConfig
-from napari_ct2mri.errors import FirmwareError
+from napari_ct2mri.errors import BoardError, FirmwareError
 from napari_ct2mri.firmware import runtime_folder
 from napari_ct2mri.firmware.build import build
-from napari_ct2mri.firmware.container import unpack
+from napari_ct2mri.firmware.container import pack, unpack
 from napari_ct2mri.firmware.export import Exported, export
 from napari_ct2mri.firmware.reference import each_layer, quantize_input
 from napari_ct2mri.firmware.simulate import simulated
@@ -125,19 +126,18 @@ def test_boards_equal_the_reference(project: Path, board: str) -> None:
 def test_sanitizers_find_nothing(project: Path, tmp_path: Path, compiler: str) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler} here")
-    sources = [runtime_folder() / name for name in (*CORE, "main.c", "port/host/port.c")]
-    program = tmp_path / "firmware"
-    flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
-    subprocess.run([compiler, *STRICT, *flags, *sources, "-o", program], check=True)
-    done = subprocess.run(
-        [program, project / "model.ctm"],
-        input=b"T" + b"D" + a_slice().tobytes() + b"?",
-        capture_output=True,
-        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # memory of the process's life
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout[24:28] == bytes(4)
-    assert done.stdout[-24:-18] == b"CT2MRI"
+    sources = [*session(), *(runtime_folder() / name for name in ("main.c", "port/host/port.c"))]
+    program = tmp_path / "build" / "host" / "firmware.elf"
+    program.parent.mkdir(parents=True)
+    flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover", "-pthread"]
+    compile_c(compiler, flags, sources, program)
+    shutil.copy(project / "model.ctm", tmp_path)
+    with simulated(tmp_path, "host") as line:
+        assert line.self_test() == 0
+        made, digests = line.run_with_digests(a_slice())
+    expected = list(each_layer(unpack((project / "model.ctm").read_bytes()).model, a_slice()))
+    assert np.array_equal(made, expected[-1][..., 0])
+    assert len(digests) == len(expected)
 
 
 def test_a_refused_container_is_told_by_number(project: Path, tmp_path: Path) -> None:
@@ -146,11 +146,26 @@ def test_a_refused_container_is_told_by_number(project: Path, tmp_path: Path) ->
     whole[-1] ^= 1
     (tmp_path / "copy" / "model.ctm").write_bytes(whole)
     run_job(build(tmp_path / "copy", "host"), lambda event: None)
-    with (
-        pytest.raises(FirmwareError, match="refuses its model container: error 6"),
-        simulated(tmp_path / "copy", "host"),
-    ):
+    with pytest.raises(BoardError) as told, simulated(tmp_path / "copy", "host"):
         pass
+    assert told.value.number == 106
+
+
+def test_make_test_runs_the_golden_pair(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "copy")
+    make = ["make", "-s", "-C", tmp_path / "copy", "test"]
+    done = subprocess.run(make, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "golden pair: equal\n")
+    container = unpack((project / "model.ctm").read_bytes())
+    golden = (container.golden[0], container.golden[1] ^ (np.indices(SIZE).sum(0) == 7))
+    wrong = replace(container, golden=golden)
+    (tmp_path / "copy" / "model.ctm").write_bytes(pack(wrong))
+    done = subprocess.run(make, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "golden pair: 8 bytes differ" in done.stderr
+    (tmp_path / "copy" / "model.ctm").write_bytes(b"CT2MRI")
+    done = subprocess.run(make, capture_output=True, text=True)
+    assert "refused with error 1 " in done.stderr
 
 
 def test_build_says_what_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
