@@ -40,6 +40,7 @@
     PURE(norm, 0, 1, 0, 32, leftmost_bit(1, a ^ (uint32_t)(sa >> 31)) - 1)                      \
     PURE(sadd, 0, 2, 0, 32, saturate(la + lb, 32))                                              \
     PURE(ssub, 0, 2, 0, 32, saturate(la - lb, 32))                                              \
+    PURE(sshl, 0, 2, 0, 32, saturate(la << (b & 31), 32))                                       \
     PURE(sat, 0, 1, 1, 32, saturate(la, 32))                                                    \
     PURE(subc, 0, 2, 0, 32, a >= b ? ((a - b) << 1) + 1 : a << 1)                               \
     PURE(shl, 0, 2, 1, 40, ua << shift_amount(b))                                               \

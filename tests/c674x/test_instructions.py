@@ -81,6 +81,10 @@ sadd .L1 a1,a2,a3          | a1=4367719A a2=5A2E51A3            | a3=7FFFFFFF   
 sadd .S1 a1,a2,a3          | a1=80000000 a2=FFFFFFFF            | a3=80000000              | 0
 ssub .L1 a1,a2,a3          | a1=80000000 a2=1                   | a3=80000000              | 0
 ssub .L1 a1,a2,a3          | a1=A a2=FFFFFFFF                   | a3=B                     | 0
+sshl .S1 a0,2,a1           | a0=2E3031C                         | a1=B8C0C70               | 0
+sshl .S1 a0,a1,a2          | a0=47191925 a1=6                   | a2=7FFFFFFF              | 0
+sshl .S1 a0,a1,a2          | a0=FFFFFFFF a1=1F                  | a2=80000000              | 0
+sshl .S2 b0,b1,b2          | b0=BFFFFFFF b1=1                   | b2=80000000              | 0
 sat .L1 a3:a2,a5           | a2=80000000 a3=0                   | a5=7FFFFFFF              | 0
 sat .L1 a3:a2,a5           | a2=A1907321 a3=FE                  | a5=80000000              | 0
 sat .L1 a3:a2,a5           | a2=FFFFFFFE a3=FF                  | a5=FFFFFFFE              | 0

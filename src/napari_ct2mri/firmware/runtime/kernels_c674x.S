@@ -260,9 +260,11 @@ next_channels:
  *                         A10 rescale, B10 table
  *
  * One pass over all pixels for each channel, 4 cycles a pixel: v on side A, its sign and the result
- * on side B. The last layer has no slope, so that both pairs of a channel are equal; where they are
- * not, or a shift is outside 33..54 (see ct_requantize), the portable kernel does the whole call.
- * With s = -1 where v < 0, else 0, and d = T[i] (128 - f) + T[i+1] f, Q12 comes down to
+ * on side B. As in ct_requantize the upper word of a product is enough from n = 33 on; below, acc and
+ * n grow by k = 33 - n first. Where acc 2^k leaves 32 bits it saturates, and so does v of either.
+ * The last layer has no slope, so that both pairs of a channel are equal; where they are not, or n is
+ * outside 20..54, the portable kernel does the whole call. With s = -1 where v < 0, else 0, and
+ * d = T[i] (128 - f) + T[i+1] f, Q12 comes down to
  *
  *   128 +- ((d + 2^14) >> 15) = ((d ^ s) + (128 << 15) + 2^14) >> 15
  *
@@ -272,11 +274,12 @@ next_channels:
  *   A0 channel                                   B0 whether another follows
  *   A2 table, A3 0x007F007F, A9 128              B5 (128 << 15) + 2^14
  *   A5 acc_step, A7 acc read next                B7 out written next
- *   A16 acc, A19:A18 product, A20 rounded, A21 v B21, B23, B24 s
- *   A22 |v|, A23 a = min(|v|, 32767) twice       B16 T[i+1] and T[i]
- *   A24 i, A25 address of T[i]                   B22 d, B25, B26, B27 result
+ *   A16 acc, A17 times 2^k, A19:A18 product      B21, B23, B24 s
+ *   A20 rounded, A21 v, A22 |v|                  B16 T[i+1] and T[i]
+ *   A23 a = min(|v|, 32767) twice                B22 d, B25, B26, B27 result
+ *   A24 i, A25 address of T[i]
  *   A27 f twice, A29 f and f - 128
- *   A26 multiplier, A28 rounding, A30 shift less 32
+ *   A26 multiplier, A28 rounding, A30 shift less 32, A31 k
  */
         .global ct_requantize_tanh
         .type   ct_requantize_tanh, @function
@@ -297,58 +300,63 @@ next_tanh:
         ldw     .D1T1   *+A10[2], A18
 ||      mv      .L1X    B10, A2
         ldw     .D1T1   *+A10[3], A19
-        nop
+||      mv      .L2X    A8, B19
+        mvk     .S1     33, A20
+||      mvc     .S2     B19, ILC
         ldw     .D1T1   *+A16[A0], A26
         ldw     .D1T1   *+A17[A0], A27
         ldw     .D1T1   *+A18[A0], A30
         ldw     .D1T1   *+A19[A0], A31
-        mvk     .S1     21, A20
-||      mv      .S2X    A8, B19
-        mvk     .S1     1, A18
-||      mvc     .S2     B19, ILC
+        mvk     .S1     34, A22
         addaw   .D1     A6, A0, A7
-        addk    .S1     -33, A30
-||      cmpeq   .L1     A26, A27, A16
-        addk    .S1     -33, A31
-||      cmpgtu  .L1     A30, A20, A17
-        cmpeq   .L1     A30, A31, A19
-||      shl     .S1     A18, A30, A28
-||      add     .D1     A4, A0, A18
-        and     .L1     A16, A19, A16
-||      add     .D1     A30, 1, A30                     ; from here the shift less 32
+||      mvk     .S1     0, A24
+        cmpeq   .L1     A26, A27, A16                   ; fit: both pairs equal,
+||      mvk     .S1     1, A28
+        sub     .L1     A20, A30, A20
+||      mv      .D1     A30, A23
+        cmpeq   .L1     A30, A31, A17
+||      addk    .S1     -20, A23
+        max2    .L1     A20, A24, A31                   ; k
+||      and     .D1     A16, A17, A16
+        cmpgtu  .L1     A23, A22, A17                   ; and n in 20..54
+||      add     .S1     A30, A31, A30
         andn    .L1     A16, A17, A16
-||      mv      .L2X    A18, B7
+||      addk    .S1     -33, A30
+||      add     .D1     A4, A0, A18
         xor     .L1     1, A16, A1
+||      shl     .S1     A28, A30, A28
   [A1]  b       .S1     ct_requantize_tanh_portable
+||      add     .D1     A30, 1, A30
+||      mv      .L2X    A18, B7
         nop     5
 
         sploop  4
         ldw     .D1T1   *A7++[A5], A16                  ; t 0
         nop     4
-        mpy32   .M1     A16, A26, A19:A18               ; t 5
+        sshl    .S1     A16, A31, A17                   ; t 5
+        nop
+        mpy32   .M1     A17, A26, A19:A18               ; t 7
         nop     3
-        add     .L1     A19, A28, A20                   ; t 9
-        shr     .S1     A20, A30, A21                   ; t 10
-        abs     .L1     A21, A22                        ; t 11
-        spack2  .S1     A22, A22, A23                   ; t 12
-        extu    .S1     A23, 16, 23, A24                ; t 13
-        addah   .D1     A2, A24, A25                    ; t 14
-||      and     .L1     A23, A3, A27
+        add     .L1     A19, A28, A20                   ; t 11
+        shr     .S1     A20, A30, A21                   ; t 12
+        abs     .L1     A21, A22                        ; t 13
+        spack2  .S1     A22, A22, A23                   ; t 14
+        extu    .S1     A23, 16, 23, A24                ; t 15
+        and     .L1     A23, A3, A27                    ; t 16
 ||      shr     .S2X    A21, 31, B21
-        ldnw    .D1T2   *A25, B16                       ; t 15
-        sub2    .L1     A27, A9, A29                    ; t 16
+        addah   .D1     A2, A24, A25                    ; t 17
+        ldnw    .D1T2   *A25, B16                       ; t 18
+        sub2    .D1     A27, A9, A29                    ; t 19
+        mv      .L2     B21, B23                        ; t 20
+        nop     2
+        dotpn2  .M2X    B16, A29, B22                   ; t 23
+        mv      .D2     B23, B24                        ; t 24
+        nop     2
+        xor     .L2     B22, B24, B25                   ; t 27
         nop
-        mv      .L2     B21, B23                        ; t 18
-        nop
-        dotpn2  .M2X    B16, A29, B22                   ; t 20
-        nop
-        mv      .D2     B23, B24                        ; t 22
-        nop
-        xor     .L2     B22, B24, B25                   ; t 24
-        add     .L2     B25, B5, B26                    ; t 25
-        nop
-        shr     .S2     B26, 15, B27                    ; t 27
-        spkernel 6, 0                                   ; t 28
+        add     .L2     B25, B5, B26                    ; t 29
+        shr     .S2     B26, 15, B27                    ; t 30
+        spkernel 6, 0                                   ; t 31
 ||      stb     .D2T2   B27, *B7++[B4]
 
   [B0]  b       .S1     next_tanh                       ; beside the last t 28
