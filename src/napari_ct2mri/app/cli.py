@@ -155,6 +155,42 @@ def phantom(
     show.outputs([run_in_terminal(job)])
 
 
+@app.command
+def register(
+    ct: Annotated[Path, Parameter(name="CT", help="A CT volume, in any format that is read.")],
+    mr: Annotated[Path, Parameter(name="MR", help="An MR volume of the same head.")],
+    output: Annotated[Path, Parameter(help="Its ending is the format.")],
+    /,
+    *,
+    kind: Annotated[
+        Literal["rigid", "affine"], Parameter(help="Affine also scales and shears.")
+    ] = "rigid",
+    landmarks: Annotated[
+        Path | None,
+        Parameter(help="Where to start: a CSV with columns ct_x,ct_y,ct_z,mr_x,mr_y,mr_z, LPS mm."),
+    ] = None,
+    series: Annotated[
+        str | None, Parameter(help="Which of several in CT: its number in info, or its UID.")
+    ] = None,
+    mr_series: Annotated[str | None, Parameter(help="The same in MR.")] = None,
+    threads: Annotated[int, Parameter(help="0: one a core.")] = 0,
+) -> None:
+    """Move MR onto CT by mutual information and write it on the CT's grid."""
+    from napari_ct2mri.app import show, workflows
+
+    job = workflows.register(
+        ct,
+        mr,
+        output,
+        kind=kind,
+        landmarks=landmarks,
+        series=series,
+        mr_series=mr_series,
+        threads=threads,
+    )
+    show.registered(run_in_terminal(job))
+
+
 def train(
     pairs: Pairs,
     /,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Found,
         Info,
         PortState,
+        RegisteredFile,
         Running,
     )
     from napari_ct2mri.evaluation import Label, SetFigures
@@ -49,6 +50,7 @@ __all__ = [
     "ports",
     "pushed",
     "ran",
+    "registered",
     "running",
     "trained",
 ]
@@ -87,6 +89,15 @@ def trained(result: TrainResult) -> None:
         print(f"selection patients, in the head: {figures}")
     if result.stopped:
         print(f"stopped: {result.stopped}")
+
+
+def registered(result: RegisteredFile) -> None:
+    """Print where the MR is, how it was moved, and what makes that unsure."""
+    found = result.registration
+    print(f"{result.output}: {found.summary}")
+    print(f"mutual information {found.before:.3f} before, {found.after:.3f} after")
+    for doubt in found.doubts:
+        print(f"unsure: {doubt}")
 
 
 def evaluated(result: Evaluated) -> None:

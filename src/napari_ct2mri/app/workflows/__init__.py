@@ -24,6 +24,13 @@ from napari_ct2mri.app.workflows.firmware import build, export
 from napari_ct2mri.app.workflows.images import Converted, Found, Info, PairCount, convert, info
 from napari_ct2mri.app.workflows.live import Live, LiveSlice
 from napari_ct2mri.app.workflows.monitor import BoardStats, monitor
+from napari_ct2mri.app.workflows.registration import (
+    Registered,
+    RegisteredFile,
+    read_landmarks,
+    register,
+    register_volumes,
+)
 from napari_ct2mri.app.workflows.simulated import (
     Running,
     firmware_for,
@@ -50,6 +57,8 @@ __all__ = [
     "LiveSlice",
     "PairCount",
     "PortState",
+    "Registered",
+    "RegisteredFile",
     "Running",
     "StepBegun",
     "Synthesized",
@@ -67,6 +76,9 @@ __all__ = [
     "phantom",
     "ports",
     "push",
+    "read_landmarks",
+    "register",
+    "register_volumes",
     "run",
     "running_boards",
     "settings_of",
