@@ -158,8 +158,15 @@ def exported(result: Exported) -> None:
 
 
 def built(result: Built) -> None:
-    """Print where the program is."""
+    """Print where the program is, and how it comes to run."""
+    from napari_ct2mri.firmware.simulate import SIMULATED
+
     print(f"{result.program}: {result.size_bytes} bytes, for {result.board}")
+    folder = result.program.parents[2]
+    if result.board in SIMULATED:
+        print(f"next: ct2mri board --board {result.board} --project {folder}")
+    else:
+        print(f"next: ct2mri boot {folder} --port PORT")
 
 
 def boards(known: Collection[Board]) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from napari_ct2mri.app.workflows.board_line import BoardLine
 from napari_ct2mri.app.workflows.firmware import build, export
 from napari_ct2mri.app.workflows.simulated import Running, firmware_for, running_boards
-from napari_ct2mri.errors import BoardError, ContainerError, FirmwareError, LinkError
+from napari_ct2mri.errors import ContainerError, FirmwareError, LinkError
 from napari_ct2mri.jobs import Event, Job, Notice
+from napari_ct2mri.link import NoAnswer
 
 if TYPE_CHECKING:
     from napari_ct2mri.app.workflows.board_grid import BoardModel
@@ -242,16 +243,11 @@ def export_build_push(
 
 def _answers(board: str, port: str, baud: int | None) -> bool:
     """Whether the firmware runs; ``False`` only for a board that can be booted."""
-    from napari_ct2mri.link.transport import SerialLine
-
     try:
         BoardLine(port, baud, board).connect().close()
-    except BoardError:
-        raise
-    except LinkError as error:
-        if board != _BOOTS or "answer" not in str(error):
+    except NoAnswer:
+        if board != _BOOTS:
             raise
-        SerialLine(port).close()
         return False
     return True
 

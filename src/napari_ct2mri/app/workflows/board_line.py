@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_ct2mri.errors import BoardError, LinkError
-from napari_ct2mri.link.connection import Connection
+from napari_ct2mri.errors import LinkError
+from napari_ct2mri.link import Connection, NoAnswer, connect
 
 __all__ = ["BoardLine"]
-
-_BOOT = "; a C6748 that was just reset waits for `ct2mri boot --port {port}`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +36,12 @@ class BoardLine:
         LinkError
             If the port does not open, nobody answers, or it is another board.
         """
-        from napari_ct2mri.link.opening import connect
-
         try:
             connection = connect(self.port, self.baud)
-        except BoardError:
-            raise
-        except LinkError as error:
-            if "answer" not in str(error):
-                raise
-            raise LinkError(f"{error}{_BOOT.format(port=self.port)}") from error
+        except NoAnswer as error:
+            raise NoAnswer(
+                f"{error}; a C6748 that was just reset waits for `ct2mri boot --port {self.port}`"
+            ) from error
         found = connection.hello.board
         if self.board is not None and found != self.board:
             connection.close()
