@@ -157,6 +157,23 @@ def test_an_ack_behind_a_jump_does_not_cover_what_is_before():
     assert session.stream.is_done
 
 
+def test_a_stream_behind_another_waits_for_both():
+    """What the first left in the air counts in the window, and starts no time-out anew."""
+    session = Session()
+    session.window = 3
+    session.begin(Stream(Type.SLICE, chunks_of([8, 8])))
+    session.send(100.0)
+    second = Stream(Type.SLICE, chunks_of([8] * 4))
+    session.begin(second)
+    assert len(FrameReader().feed(session.send(100.1))) == 1
+    assert session.deadline == pytest.approx(100.0 + session.rto_s)
+    session.receive(encode_frame(Type.ACK, 1, struct.pack("<IB", 16, 3)), 100.2)
+    assert second.taken == 0
+    assert len(FrameReader().feed(session.send(100.2))) == 2
+    session.receive(encode_frame(Type.ACK, 4, struct.pack("<IB", 24, 3)), 100.3)
+    assert (second.taken, second.resent) == (3, 0)
+
+
 def test_silence_goes_back_with_a_jump_and_ends():
     stream = Stream(Type.WRITE, [Chunk(b"a", 0, 8, 0, b"A"), Chunk(b"b", 8, 16, 0)], 10.0)
     session = Session()

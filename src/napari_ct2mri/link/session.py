@@ -175,6 +175,7 @@ class Stream:
     def follow(self, before: Stream) -> None:
         """Count what another stream left in the air, which the board has to take, too."""
         self._air.extend(_Sent(sent.seq, -1, 0, sent.at) for sent in before._air)
+        self._timer_at, self._heard_at = before._timer_at, before._heard_at
 
     def is_in_air(self, seq: int) -> bool:
         """Whether that frame was sent and not heard of."""
