@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from napari_ct2mri.pix2pix.networks import Discriminator, Generator
 
 __all__ = ["TrainingState", "state_path", "stored_config"]
 
+_POSES = "poses"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
 
 
@@ -44,7 +45,8 @@ class TrainingState:
     """Networks, optimizers and history of a running training.
 
     ``average`` is the moving average of ``generator``, or the generator itself where the
-    config has none; it is what checkpoints keep and figures judge.
+    config has none; it is what checkpoints keep and figures judge. ``poses``, (patients, 4), say
+    where the training MRs lie (``alignment.py``); none before they were first aligned.
     """
 
     config: TrainConfig
@@ -54,6 +56,7 @@ class TrainingState:
     optimizer: torch.optim.Adam
     discriminator: Discriminator | None = None
     discriminator_optimizer: torch.optim.Adam | None = None
+    poses: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
     history: tuple[EpochRecord, ...] = ()
     best_epoch: int = 0
     best_score: float | None = None
@@ -140,6 +143,9 @@ class TrainingState:
             load_weights(module, own, str(path))
         for name, optimizer in state._optimizers():
             _restore(optimizer, name, tensors, path)
+        state.poses = tensors.get(_POSES, state.poses)
+        if state.poses.ndim != 2 or state.poses.shape[1] != 4:
+            raise CheckpointError(f"{path}: its poses are no (patients, 4); train anew")
         state.history = header.history
         state.best_epoch, state.best_score = header.best_epoch, header.best_score
         return state
@@ -157,6 +163,8 @@ class TrainingState:
             yield "adam_d", self.discriminator_optimizer
 
     def _tensors(self) -> Iterable[tuple[str, Tensor]]:
+        if len(self.poses):
+            yield _POSES, self.poses
         for name, module in self._modules():
             for key, value in module.state_dict().items():
                 yield f"{name}.{key}", value.detach().cpu().contiguous()

@@ -12,6 +12,7 @@ import errno
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from napari_ct2mri.config import PRESETS, LossConfig, OptimizerConfig, TrainConf
 from napari_ct2mri.errors import ConfigError, TrainingError
 from napari_ct2mri.jobs import EpochDone, Job, Notice, Preview, Progress
 from napari_ct2mri.pix2pix import losses
+from napari_ct2mri.pix2pix.alignment import align_patients, moved
 from napari_ct2mri.pix2pix.augment import augment
 from napari_ct2mri.pix2pix.checkpoint import (
     Checkpoint,
@@ -47,7 +49,13 @@ from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
 from napari_ct2mri.pix2pix.state import TrainingState, state_path, stored_config
 from napari_ct2mri.pix2pix.synthesis import load_generator
 from napari_ct2mri.pix2pix.teacher import Teacher
-from napari_ct2mri.pix2pix.validation import SCORE, l1_error, reestimate_statistics, validate
+from napari_ct2mri.pix2pix.validation import (
+    SCORE,
+    l1_error,
+    predict,
+    reestimate_statistics,
+    validate,
+)
 
 __all__ = ["train"]
 
@@ -125,14 +133,18 @@ def train(
     patience = config.optimizer.patience
 
     with _errors_in_words(output, config):
+        placed = _placed(slices, state)
         while (epoch := len(state.history) + 1) <= config.optimizer.epochs:
             if patience and state.best_epoch and epoch - state.best_epoch > patience:
                 break
             clock, cpu = time.monotonic(), time.process_time()
-            sums = yield from _run_epoch(state, slices, teacher, epoch, output, header)
+            sums = yield from _run_epoch(state, placed, teacher, epoch, output, header)
             validation: Mapping[str, float] = {}
             if held_out and epoch % config.run.validate_every == 0:
                 validation = validate(state.average, held_out)
+            if _is_to_align(config.optimizer, epoch):
+                state.poses = align_patients(predict(state.average, slices), slices)
+                placed = _placed(slices, state)
             record = EpochRecord(
                 epoch=epoch,
                 losses=sums,
@@ -154,8 +166,8 @@ def train(
                 is_best,
                 (time.monotonic() - clock) * (config.optimizer.epochs - epoch),
             )
-            yield _preview(state, held_out or slices, epoch)
-        yield from _settle(output, state, slices, device)
+            yield _preview(state, held_out or placed, epoch)
+        yield from _settle(output, state, placed, device)
     epochs = len(state.history)
     kept = state.best_epoch or epochs
     early = epochs < config.optimizer.epochs
@@ -304,6 +316,16 @@ def learning_rate(config: OptimizerConfig, epoch: int) -> float:
     """Constant, then falling linearly towards zero over the last ``decay_epochs``."""
     left = config.epochs + 1 - epoch
     return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
+
+
+def _is_to_align(config: OptimizerConfig, epoch: int) -> bool:
+    """Not after the last epoch, from which nothing more is learnt."""
+    return config.align_every > 0 and epoch % config.align_every == 0 and epoch < config.epochs
+
+
+def _placed(slices: SlicePairs, state: TrainingState) -> SlicePairs:
+    """The slices with their MRs where they are known to belong."""
+    return replace(slices, mr=moved(slices, state.poses)) if len(state.poses) else slices
 
 
 def _save(output: Path, header: Header, state: TrainingState, epoch: int) -> None:
