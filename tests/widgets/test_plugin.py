@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from heads import OBLIQUE, head_pair, picture
 from napari.viewer import Viewer
@@ -19,6 +20,10 @@ from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.widgets.files import get_reader, layer_name
+from napari_ct2mri.widgets.layers import layer_to_shown, synthetic_attributes
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from imaging.dicom_files import write_series
 
 NAME = "napari-ct2mri"
 MANIFEST = Path(napari_ct2mri.__file__).with_name("napari.yaml")
@@ -60,6 +65,23 @@ def test_a_volume_opens_and_saves_without_a_change(
     np.testing.assert_array_equal(again.data, ct.data)
     assert again.geometry.is_close(OBLIQUE, 1e-4)
     assert (again.modality, again.unit) == ("CT", "HU")
+
+
+def test_a_synthetic_layer_saves_as_a_series_in_its_cts_study(
+    viewer: Viewer, tmp_path: Path
+) -> None:
+    planes = np.random.default_rng(0).integers(-1000, 1000, (4, 20, 24)).astype(np.int16)
+    positions = np.arange(4)[:, None] * [0.0, 0.0, 5.0]
+    write_series(tmp_path / "scan", planes, positions, np.eye(3)[:2], StudyInstanceUID="1.2.3")
+    (ct,) = viewer.open(tmp_path / "scan", plugin=NAME)
+    attributes = synthetic_attributes(ct, layer_to_shown(ct, "CT"), "ct2mri-base", "T2")
+    made = viewer.add_image(np.full(ct.data.shape, 700.4, np.float32), **attributes)
+    assert made.save(str(tmp_path / "mr.dcm"), plugin=NAME)
+    series = read_volume(tmp_path / "mr.dcm")
+    assert np.unique(series.data).tolist() == [700]
+    assert series.geometry.is_close(read_volume(tmp_path / "scan").geometry)
+    assert made.metadata["ct2mri"].source.path == ""
+    assert pydicom.dcmread(tmp_path / "mr.dcm" / "IM0001.dcm").StudyInstanceUID == "1.2.3"
 
 
 def test_a_plain_layer_saves_where_it_is_shown(viewer: Viewer, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_ct2mri.widgets.layers import LayerData, data_to_volume, volume_to_layer_data
+from napari_ct2mri.widgets.layers import KEY, LayerData, data_to_volume, volume_to_layer_data
 
 __all__ = ["get_reader", "layer_name", "read_layers", "sample_head", "write_image"]
 
@@ -40,10 +40,16 @@ def read_layers(path: Path) -> list[LayerData]:
 
 
 def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write one image layer on its exact grid; voxels as they are, whatever is shown."""
+    """Write one image layer on its exact grid; voxels as they are, whatever is shown.
+
+    A path that ends in ``.dcm`` is a new folder for a series, of a synthetic MR alone.
+    """
+    from napari_ct2mri.imaging.dicom_out import Derivation
     from napari_ct2mri.imaging.io import write_volume
 
-    write_volume(data_to_volume(data, attributes), Path(path))
+    origin = (attributes.get("metadata") or {}).get(KEY)
+    made = Derivation(origin.model, origin.contrast) if origin and origin.model else None
+    write_volume(data_to_volume(data, attributes), Path(path), derivation=made)
     return [path]
 
 

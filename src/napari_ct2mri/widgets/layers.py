@@ -149,11 +149,13 @@ def synthetic_attributes(source: Layer, ct: Volume, model: str, contrast: str) -
     model, contrast : str
     """
     unit: Unit = "grey" if ct.is_picture else "arbitrary"
-    mr = replace(ct, modality="MR", unit=unit, source=Source(), notes=())
+    # in no file of its own; the slices of its CT are what a DICOM series of it needs
+    made_of = Source(slices=ct.source.slices)
+    mr = replace(ct, modality="MR", unit=unit, source=made_of, notes=())
     _, attributes, _ = volume_to_layer_data(mr, f"{source.name} · synthetic {contrast}")
     origin = _origin(source.data, {"metadata": source.metadata}) or attributes["metadata"][KEY]
     origin = replace(
-        origin, modality="MR", unit=unit, source=Source(), notes=(), model=model, contrast=contrast
+        origin, modality="MR", unit=unit, source=made_of, notes=(), model=model, contrast=contrast
     )
     limits = (0.0, GREY_MAX if ct.is_picture else OUTPUT_MAX)
     return {**attributes, "contrast_limits": limits, "metadata": {KEY: origin}}
