@@ -1,134 +1,108 @@
-"""The C6748's start-up and UART driver, linked as for the board, against modelled registers."""
+"""The C6748's start-up and its drivers, linked as for the board, against modelled registers."""
 
 from __future__ import annotations
-
-from collections import deque
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from . import kernels
+from .chip import FRAMING, L2, L2_BYTES, MAR192, OVERRUN, RECEIVE, THIRTEEN, Chip
 from .machine import Machine, Program
 from .toolchain import FREESTANDING, run, tool
 
-UART2, MAR192 = 0x01D0D000, 0x01848300
-L2, L2_BYTES = 0x1180_0000, 0x40000
-THIRTEEN = 0x10000  # samples a bit, CT_UART_13
-
-# Answers each byte with its complement, from a variable that start-up must have zeroed.
+# Answers each byte with its complement, and counts in a variable that start-up must have zeroed.
+# "!" starts the board again, "2" changes the rate, "." computes for 100 microseconds.
 ECHO = """
 #include "port/port.h"
-static uint32_t answered, times[2];
-void ct_main(void) {
-  uint8_t bytes[3];
-  times[0] = ct_port_microseconds();
+static uint8_t answered;
+void ct_main(const ct_port *port) {
+  uint8_t byte, bytes[2];
   for (;;) {
-    ct_port_read(bytes, sizeof bytes);
-    for (unsigned i = 0; i < sizeof bytes; ++i) {
-      bytes[i] = (uint8_t)~bytes[i];
-      ++answered;
+    if (port->receive(port->user, &byte, 1) == 0) {
+      port->wait(port->user);
+      continue;
     }
-    ct_port_write(bytes, sizeof bytes);
-    ct_port_write((const uint8_t *)&answered, 1);
-    times[1] = ct_port_microseconds();
+    if (byte == '!') {
+      return;
+    }
+    if (byte == '.') {
+      const uint32_t start = port->microseconds(port->user);
+      while (port->microseconds(port->user) - start < 100) {
+      }
+    }
+    bytes[0] = (uint8_t)~byte;
+    bytes[1] = ++answered;
+    for (size_t sent = 0; sent < sizeof bytes;) {
+      sent += port->send(port->user, bytes + sent, sizeof bytes - sent);
+    }
+    if (byte == '2') {
+      while (!port->is_sent(port->user)) {
+      }
+      port->set_rate(port->user, port->rates[2]);
+    }
   }
 }
 """
 
 
-class Uart:
-    """UART2 as TI SPRUH79 describes it; a byte leaves every `slowness` looks at the status."""
-
-    FIFO = 16
-
-    def __init__(self, slowness: int = 9) -> None:
-        self.slowness, self.looks = slowness, 0
-        self.arriving: deque[int] = deque()
-        self.errors: deque[int] = deque()
-        self.leaving: deque[int] = deque()
-        self.sent = bytearray()
-        self.registers = {0x30: 0, 0x34: 1, 0x0C: 0x80}
-        self.cleared = self.fifo_on = False
-
-    def attach(self, machine: Machine) -> None:
-        machine.window(UART2, 0x1000, self.load, self.store)
-
-    @property
-    def divisor(self) -> int:
-        return self.registers.get(0x20, 0) | self.registers.get(0x24, 0) << 8
-
-    @property
-    def running(self) -> bool:
-        return self.registers[0x30] & 0x6000 == 0x6000
-
-    def load(self, address: int, size: int) -> int:
-        assert size == 4, "registers are words"
-        offset = address - UART2
-        if offset == 0x14:
-            return self._status()
-        if offset == 0:
-            return self.arriving.popleft()
-        return self.registers.get(offset, 0)
-
-    def _status(self) -> int:
-        self.looks += 1
-        if self.running and self.leaving and self.looks % self.slowness == 0:
-            self.sent.append(self.leaving.popleft())
-        error = self.errors.popleft() if self.errors else 0
-        empty = 0x60 if not self.leaving else 0
-        return bool(self.arriving) | error | empty
-
-    def store(self, address: int, size: int, value: int) -> None:
-        assert size == 4, "registers are words"
-        offset = address - UART2
-        if offset == 0:
-            assert self.running
-            assert self.fifo_on
-            assert len(self.leaving) < self.FIFO, "a byte was written into a full FIFO"
-            self.leaving.append(value & 0xFF)
-        elif offset == 8:
-            self.cleared |= self.fifo_on and value & 7 == 7  # clearing takes only once it is on
-            self.fifo_on = bool(value & 1)
-        else:
-            assert offset in (0x04, 0x0C, 0x10, 0x20, 0x24, 0x30, 0x34), hex(offset)
-            assert not self.running or offset == 0x30, "set up while it runs"
-            self.registers[offset] = value
-
-
-def board(folder: Path, text: str) -> Machine:
-    """The port with this ct_main, linked by its own script, in a C6748's memory."""
-    main, linked = folder / "main.c", folder / "firmware.elf"
-    main.write_text(text)
-    port = [kernels.BOARD / name for name in ("start.S", "port.c", "uart.c")]
-    script = kernels.BOARD / "board.ld"
-    flags = (*FREESTANDING, "-O2", f"-I{kernels.RUNTIME}", f"-Wl,-T,{script}")
-    run(tool("gcc"), *flags, "-o", linked, main, *port, "-lgcc")
-    return Machine(Program(linked), memories={L2: L2_BYTES, MAR192: 64})
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("port")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """The port with this ct_main, linked by its own script."""
+    folder = tmp_path_factory.mktemp("port")
+    main, linked = folder / "main.c", folder / "firmware.elf"
+    main.write_text(ECHO)
+    port = [kernels.BOARD / name for name in ("start.S", "port.c", "uart.c", "edma.c")]
+    script = kernels.BOARD / "board.ld"
+    freestanding = kernels.RUNTIME / "port" / "freestanding.c"
+    flags = (*FREESTANDING, "-O2", "-fno-tree-loop-distribute-patterns", f"-I{kernels.RUNTIME}")
+    sources = (main, *port, freestanding)
+    run(tool("gcc"), *flags, f"-Wl,-T,{script}", "-o", linked, *sources, "-lgcc")
+    return Program(linked)
 
 
-def test_echo_from_reset(folder: Path) -> None:
-    machine, uart = board(folder, ECHO), Uart()
-    uart.attach(machine)
-    symbols = machine.program.symbols
-    zeroed = symbols["ct_zero_start"], symbols["ct_zero_end"] - symbols["ct_zero_start"]
-    machine.bytes_at(*zeroed)[:] = 0xA5
-    uart.arriving.extend(b"abcdef")
-    machine.step(symbols["_start"], 40_000)
-    assert (
-        bytes(uart.sent)
-        == bytes(255 - c for c in b"abc") + b"\3" + bytes(255 - c for c in b"def") + b"\6"
-    )
+def started(program: Program, cycles_per_byte: int = 2280) -> Chip:
+    """A board that waits for its first byte."""
+    chip = Chip(Machine(program, memories={L2: L2_BYTES, MAR192: 64}), cycles_per_byte)
+    start, end = program.symbols["ct_zero_start"], program.symbols["ct_zero_end"]
+    chip.machine.bytes_at(start, end - start)[:] = 0xA5
+    chip.pass_byte_times(250_000 // cycles_per_byte)
+    return chip
+
+
+def answers(asked: bytes, first: int = 1) -> bytes:
+    return b"".join(bytes((255 - c, first + i & 255)) for i, c in enumerate(asked))
+
+
+def test_echo_from_reset(program: Program) -> None:
+    chip = started(program)
+    chip.pass_byte_times(20, b"abcdef")
+    assert chip.said() == answers(b"abcdef")
+    uart = chip.uart
     assert (uart.registers[0x0C], uart.registers[0x34]) == (3, 1)
     assert uart.cleared
-    assert uart.divisor == 152  # 228 MHz / 13 / 115200 = 152.2
-    np.testing.assert_array_equal(machine.bytes_at(MAR192, 64).view("<u4"), [1] * 8 + [0] * 8)
-    assert machine["B15"] % 8 == 0
+    assert uart.fifo == 9  # a FIFO of one byte that asks EDMA3
+    assert uart.divisor == 152 | THIRTEEN  # 228 MHz / 13 / 115200 = 152.2
+    cacheable = chip.machine.bytes_at(MAR192, 64).view("<u4")
+    np.testing.assert_array_equal(cacheable, [1] * 8 + [0] * 8)
+    assert chip.machine["B15"] % 8 == 0
+
+
+def test_bytes_come_and_go_while_it_computes(program: Program) -> None:
+    """A hundred microseconds at 2 Mbit/s are twenty bytes: more than the FIFO holds."""
+    chip = started(program)
+    asked = (b"." + bytes(range(128, 168))) * 3
+    chip.pass_byte_times(400, asked)
+    assert chip.said() == answers(asked)
+    assert chip.uart.errors == 0
+
+
+def test_rings_go_round(program: Program) -> None:
+    """More than either ring holds, at the pace of the answers."""
+    chip = started(program, cycles_per_byte=400)
+    asked = np.random.default_rng(0).integers(128, 256, (1 << 14) + 2000, np.uint8).tobytes()
+    for start in range(0, len(asked), 700):
+        chip.pass_byte_times(1410, asked[start : start + 700])
+    assert chip.said() == answers(asked)
 
 
 @pytest.mark.parametrize(
@@ -141,29 +115,49 @@ def test_echo_from_reset(folder: Path) -> None:
         *((100, 0), (30_000_000, 0), (0, 0)),  # beyond 16 bits, beyond 1, none
     ],
 )
-def test_divisors(folder: Path, rate: int, divisor: int) -> None:
-    machine = board(folder, ECHO)
+def test_divisors(program: Program, rate: int, divisor: int) -> None:
+    machine = Machine(program, memories={L2: L2_BYTES, MAR192: 64})
     assert machine.call("ct_uart_divisor", rate) == divisor
 
 
-def test_errors_are_told(folder: Path) -> None:
-    machine, uart = board(folder, ECHO), Uart()
-    uart.attach(machine)
-    uart.arriving.extend(b"xyz")
-    uart.errors.extend([0, 0x02, 0x08 | 0x10])
-    out, errors = L2 + L2_BYTES - 64, L2 + L2_BYTES - 32
-    assert machine.call("ct_uart_read", out, 8, errors) == 3
-    assert bytes(machine.bytes_at(out, 3)) == b"xyz"
-    assert machine.bytes_at(errors, 4).view("<u4")[0] == 1 | 4 | 8
+@pytest.mark.parametrize("error", [FRAMING, OVERRUN])
+def test_a_disturbed_byte_stops_nothing(program: Program, error: int) -> None:
+    """Such a byte makes no event and holds back all behind it; they are thrown out."""
+    chip = started(program)
+    chip.pass_byte_times(100, b"ab")
+    chip.said()
+    chip.uart.arrive(ord("x"), error)
+    for byte in b"yz":
+        chip.uart.arrive(byte)
+    chip.pass_byte_times(20)
+    assert chip.said() == b""
+    chip.pass_byte_times(20, b"cd")
+    assert chip.said() == answers(b"cd", first=3)
 
 
-def test_new_rate_waits_for_the_last_byte(folder: Path) -> None:
-    machine, uart = board(folder, ECHO), Uart()
-    uart.attach(machine)
-    machine.call("ct_uart_start", 124)
-    bye = L2 + L2_BYTES - 64
-    machine.bytes_at(bye, 3)[:] = list(b"bye")
-    machine.call("ct_uart_write", bye, 3)
-    assert uart.divisor == 124
-    machine.call("ct_uart_start", 19 | THIRTEEN)
-    assert (bytes(uart.sent), uart.divisor, uart.registers[0x34]) == (b"bye", 19, 1)
+def test_an_event_that_was_lost_is_noticed(program: Program) -> None:
+    chip = started(program)
+    chip.uart.arriving.append((ord("x"), 0))  # without asking EDMA3
+    chip.pass_byte_times(20)
+    chip.pass_byte_times(20, b"cd")
+    assert chip.said() == answers(b"cd")
+
+
+def test_new_rate_waits_for_the_last_byte(program: Program) -> None:
+    chip = started(program)
+    chip.pass_byte_times(100, b"a2")
+    assert chip.said() == answers(b"a2")
+    assert chip.uart.divisor == 7
+    chip.pass_byte_times(20, b"b")
+    assert chip.said() == answers(b"b", first=3)
+
+
+def test_it_starts_again_when_asked(program: Program) -> None:
+    chip = started(program)
+    chip.pass_byte_times(100, b"ab2")
+    chip.said()
+    chip.pass_byte_times(150, b"!")
+    assert chip.uart.divisor == 152 | THIRTEEN
+    chip.pass_byte_times(20, b"cd")
+    assert chip.said() == answers(b"cd")  # counted from the first again
+    assert chip.edma.enabled >> RECEIVE & 1

@@ -5,4 +5,5 @@ CFLAGS = -O2 -march=c674x -ffreestanding -fno-tree-loop-distribute-patterns -ffu
 LDFLAGS = -nostdlib -T port/c6748-lcdk/board.ld -Wl,--gc-sections -Wl,--no-warn-rwx-segments
 LDLIBS = -lgcc
 KERNELS = kernels_c674x.S port/c6748-lcdk/kernels_rest.c
-SOURCES = port/freestanding.c port/c6748-lcdk/port.c port/c6748-lcdk/uart.c port/c6748-lcdk/start.S
+SOURCES = port/freestanding.c port/c6748-lcdk/port.c port/c6748-lcdk/uart.c \
+          port/c6748-lcdk/edma.c port/c6748-lcdk/start.S

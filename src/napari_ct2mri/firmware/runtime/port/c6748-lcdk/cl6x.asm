@@ -36,6 +36,5 @@ cacheable:
         nop     4
 
         callp   .S2     ct_start, B3
-halt:
-        b       .S1     halt
+        b       .S1     _start
         nop     5

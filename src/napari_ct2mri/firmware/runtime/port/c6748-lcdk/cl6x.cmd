@@ -5,8 +5,8 @@
 MEMORY
 {
     L2:    origin = 0x11800000, length = 0x00040000
-    MODEL: origin = 0xC0000000, length = 0x04000000
-    ARENA: origin = 0xC4000000, length = 0x04000000
+    SLOTS: origin = 0xC0000000, length = 0x04000000
+    MEMORY: origin = 0xC4000000, length = 0x04000000
 }
 
 SECTIONS
@@ -26,7 +26,6 @@ SECTIONS
 }
 
 ct_fast_end    = 0x11840000;
-ct_model_start = 0xC0000000;
-ct_model_end   = 0xC4000000;
-ct_arena_start = 0xC4000000;
-ct_arena_end   = 0xC8000000;
+ct_slots_start = 0xC0000000;
+ct_memory_start = 0xC4000000;
+ct_memory_end  = 0xC8000000;

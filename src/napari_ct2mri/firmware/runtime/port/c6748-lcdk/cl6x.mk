@@ -6,7 +6,8 @@
 CL6X ?= cl6x
 PORT = port/c6748-lcdk
 BUILD = build/c6748-lcdk-cl6x
-SOURCES = kernels.c layers.c container.c sha256.c main.c $(PORT)/port.c $(PORT)/uart.c $(PORT)/cl6x.asm
+SOURCES = kernels.c layers.c container.c sha256.c codec.c frame.c store.c session.c push.c run.c main.c \
+          $(PORT)/port.c $(PORT)/uart.c $(PORT)/edma.c $(PORT)/cl6x.asm
 
 $(BUILD)/firmware.out: $(SOURCES) $(wildcard *.h port/*.h $(PORT)/*.h) $(PORT)/cl6x.cmd
 	mkdir -p $(BUILD)

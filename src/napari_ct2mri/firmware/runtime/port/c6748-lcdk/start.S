@@ -1,4 +1,5 @@
-/* From the boot ROM's jump to C: a stack, zeroed data, the cycle counter, DDR2 behind the caches.
+/* From the boot ROM's jump to C: a stack, zeroed data, the cycle counter, DDR2 behind the caches. When
+ * C returns it starts again, which is this board's RESET: the slots in DDR2 stay.
  *
  * The boot ROM has loaded every section to its place, and has set clocks, DDR2 and the UART's pins
  * as the AIS image told it. Interrupts are off after reset and stay off; the caches of level 1 are
@@ -40,6 +41,5 @@ cacheable:
         nop     4
 
         callp   .S2     ct_start, B3
-halt:
-        b       .S1     halt
+        b       .S1     _start
         nop     5

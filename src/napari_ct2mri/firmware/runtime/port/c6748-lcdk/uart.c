@@ -1,6 +1,8 @@
 /* See uart.h. */
 #include "uart.h"
 
+#include "edma.h"
+
 /* TI SPRUH79, table "UART registers"; each in the low byte of a word. */
 typedef struct {
   volatile uint32_t data;       /* 0x00, RBR to read and THR to write */
@@ -21,13 +23,15 @@ typedef char ct_uart_registers_size[sizeof(ct_uart_registers) == 0x38 ? 1 : -1];
 #define UART2 ((ct_uart_registers *)0x01D0D000)
 
 enum {
-  FIFO_BYTES = 16,
   FIFO_ENABLE = 1, /* FCR; must be set alone before the other bits take */
   FIFO_CLEAR = 6,  /* both directions */
+  FIFO_EVENTS = 8, /* DMA mode, an event for every byte received and when the last has left */
   LINE_8N1 = 3,    /* LCR */
-  STATUS_READY = 1, STATUS_ERRORS = 0x1E, STATUS_SENT = 0x20, STATUS_IDLE = 0x40, /* LSR */
+  STATUS_READY = 0x01, STATUS_OVERRUN = 0x02, STATUS_IDLE = 0x40, /* LSR */
+  STATUS_DISTURBED = 0x9E, /* overrun, parity, framing, break; one of them in the FIFO */
   POWER_RUN = 0x6001, /* transmitter and receiver out of reset, running when debugged */
-  MODE_13 = 1      /* MDR; samples a bit */
+  MODE_13 = 1,     /* MDR; samples a bit */
+  STUCK_LOOKS = 64 /* many times what EDMA3 takes to move a byte */
 };
 
 /* How far the nearest divisor of clock (Hz) is off rate, bit/s; the divisor may be out of range. */
@@ -54,7 +58,19 @@ uint32_t ct_uart_divisor(uint32_t rate) {
   return is_13 ? divisor | CT_UART_13 : divisor;
 }
 
-void ct_uart_start(uint32_t divisor) {
+/* Reading the status clears what it says of errors: nobody else reads it. */
+static uint32_t look(ct_uart *uart) {
+  const uint32_t status = UART2->status;
+  uart->errors |= status & STATUS_DISTURBED;
+  return status;
+}
+
+static void fill_ring(ct_uart *uart) {
+  uart->taken = uart->seen = uart->idle = 0;
+  ct_edma_fill_ring(CT_EDMA_UART2_RECEIVE, &UART2->data, uart->in, CT_UART_IN);
+}
+
+void ct_uart_start(ct_uart *uart, uint32_t divisor) {
   if (UART2->power & POWER_RUN) {
     while (!(UART2->status & STATUS_IDLE)) {
     }
@@ -67,30 +83,71 @@ void ct_uart_start(uint32_t divisor) {
   UART2->divisor_low = divisor & 0xFF;
   UART2->divisor_high = divisor >> 8 & 0xFF;
   UART2->fifo = FIFO_ENABLE;
-  UART2->fifo = FIFO_ENABLE | FIFO_CLEAR;
+  UART2->fifo = FIFO_ENABLE | FIFO_CLEAR | FIFO_EVENTS;
+  ct_edma_enable();
+  ct_edma_stop(CT_EDMA_UART2_SEND);
+  uart->put = uart->left = uart->sending = uart->errors = 0;
+  fill_ring(uart); /* events that come before it are lost */
   UART2->power = POWER_RUN;
 }
 
-size_t ct_uart_read(uint8_t *out, size_t capacity, uint32_t *errors) {
+/* A byte with an error makes no event, and stops those behind it: the processor throws out what is
+ * in the FIFO. Frames that lose bytes thereby fail their check. */
+static void recover(ct_uart *uart) {
+  uart->overruns += uart->errors & STATUS_OVERRUN ? 1 : 0;
+  uart->errors = 0;
+  ct_edma_stop(CT_EDMA_UART2_RECEIVE);
+  while (look(uart) & STATUS_READY) {
+    (void)UART2->data;
+  }
+  uart->errors = uart->idle = 0;
+  ct_edma_resume(CT_EDMA_UART2_RECEIVE);
+}
+
+/* Set the next bytes of out on their way, up to the ring's end, once those before have gone. */
+static void go_on(ct_uart *uart) {
+  if (uart->sending > 0 && ct_edma_is_done(CT_EDMA_UART2_SEND)) {
+    uart->left += uart->sending;
+    uart->sending = 0;
+  }
+  if (uart->sending == 0 && uart->left != uart->put) {
+    const uint32_t start = uart->left % CT_UART_OUT, there = uart->put - uart->left;
+    uart->sending = there < CT_UART_OUT - start ? there : CT_UART_OUT - start;
+    (void)*(volatile uint8_t *)&uart->out[start + uart->sending - 1]; /* all is stored by now */
+    ct_edma_send(CT_EDMA_UART2_SEND, uart->out + start, uart->sending, &UART2->data);
+  }
+}
+
+size_t ct_uart_read(ct_uart *uart, uint8_t *out, size_t room) {
   size_t count = 0;
-  while (count < capacity) {
-    const uint32_t status = UART2->status; /* reading it clears its error bits */
-    *errors |= (status & STATUS_ERRORS) >> 1;
-    if (!(status & STATUS_READY)) {
-      break;
-    }
-    out[count++] = (uint8_t)UART2->data;
+  go_on(uart); /* who has no more to send still looks for what comes */
+  const uint32_t status = look(uart);
+  const uint32_t end =
+      (ct_edma_next(CT_EDMA_UART2_RECEIVE) - (uint32_t)(uintptr_t)uart->in) % CT_UART_IN;
+  /* a byte that lies there for many looks, while none is moved, is one whose event was lost */
+  uart->idle = (status & STATUS_READY) != 0 && end == uart->seen ? uart->idle + 1 : 0;
+  uart->seen = end;
+  if (uart->errors != 0 || uart->idle == STUCK_LOOKS) {
+    recover(uart);
+  }
+  while (count < room && uart->taken != end) {
+    out[count++] = uart->in[uart->taken];
+    uart->taken = (uart->taken + 1) % CT_UART_IN;
   }
   return count;
 }
 
-void ct_uart_write(const uint8_t *bytes, size_t count) {
-  while (count > 0) {
-    while (!(UART2->status & STATUS_SENT)) {
-    }
-    /* the FIFO is empty now, and so takes as much as it holds */
-    for (size_t room = FIFO_BYTES; room > 0 && count > 0; --room, --count) {
-      UART2->data = *bytes++;
-    }
+size_t ct_uart_write(ct_uart *uart, const uint8_t *bytes, size_t size) {
+  size_t count = 0;
+  go_on(uart);
+  while (count < size && uart->put - uart->left < CT_UART_OUT) {
+    uart->out[uart->put++ % CT_UART_OUT] = bytes[count++];
   }
+  go_on(uart);
+  return count;
+}
+
+int ct_uart_is_sent(ct_uart *uart) {
+  go_on(uart);
+  return uart->left == uart->put && (look(uart) & STATUS_IDLE) != 0;
 }
