@@ -8,8 +8,9 @@ import torch
 from napari_ct2mri.config import InputConfig, ModelConfig, NetworkConfig, Window
 from napari_ct2mri.firmware.arena import plan
 from napari_ct2mri.firmware.container import Container, ct_tables
-from napari_ct2mri.firmware.lower import lower_generator
-from napari_ct2mri.firmware.model import QuantModel
+from napari_ct2mri.firmware.lower import lower_generator, unet_layers
+from napari_ct2mri.firmware.model import Numbers, QuantLayer, QuantModel
+from napari_ct2mri.firmware.ops import Kind, phases
 from napari_ct2mri.firmware.quantize import quantize
 from napari_ct2mri.firmware.reference import quantize_input, run
 from napari_ct2mri.jobs import run_job
@@ -56,3 +57,23 @@ def boxed(model: QuantModel, seed: int = 0) -> Container:
     chance = np.random.default_rng(seed + 1)
     image = quantize_input(smooth(chance, first.channels, first.height, first.width))
     return Container(model, plan(model), ct_tables((Window(),)), (image, run(model, image)), {})
+
+
+def model_of(
+    width: int, levels: int, widest: int, channels: int, size: tuple[int, int]
+) -> QuantModel:
+    """A model of this shape; its numbers are all zero."""
+    widths = [width * min(2**i, widest) for i in range(levels)]
+    outputs = [*widths, *widths[-2::-1], 1]
+    inputs = [channels, *outputs]
+    made = []
+    for layer, n in zip(unet_layers(levels), outputs, strict=True):
+        taps = sum(inputs[i] for i in layer.inputs) * (16 if layer.kind is Kind.DOWN else 4)
+        count = len(phases(layer.kind))
+        made.append(
+            QuantLayer(
+                layer, np.zeros((count, n, taps), np.int8), np.zeros((count, n), np.int32),
+                np.zeros((2, n), np.int32), np.zeros((2, n), np.int32),
+            )
+        )  # fmt: skip
+    return QuantModel(tuple(made), (Numbers(1.0, 0),) * (len(made) + 1), size)

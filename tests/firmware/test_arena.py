@@ -4,40 +4,13 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_models import random_model
+from random_models import model_of, random_model
 
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware.arena import ALIGN, depth_of, plan, scratch_bytes
-from napari_ct2mri.firmware.boards import Board
-from napari_ct2mri.firmware.budget import budget, check_fits, widest_for
-from napari_ct2mri.firmware.model import Numbers, QuantLayer, QuantModel
-from napari_ct2mri.firmware.ops import Kind, phases
-
-
-def model_of(
-    width: int, levels: int, widest: int, channels: int, size: tuple[int, int]
-) -> QuantModel:
-    """A model of this shape; its numbers are all zero."""
-    from napari_ct2mri.firmware.lower import unet_layers
-
-    widths = [width * min(2**i, widest) for i in range(levels)]
-    outputs = [*widths, *widths[-2::-1], 1]
-    inputs = [channels, *outputs]
-    made = []
-    for layer, n in zip(unet_layers(levels), outputs, strict=True):
-        taps = sum(inputs[i] for i in layer.inputs) * (16 if layer.kind is Kind.DOWN else 4)
-        count = len(phases(layer.kind))
-        made.append(
-            QuantLayer(
-                layer, np.zeros((count, n, taps), np.int8), np.zeros((count, n), np.int32),
-                np.zeros((2, n), np.int32), np.zeros((2, n), np.int32),
-            )
-        )  # fmt: skip
-    return QuantModel(tuple(made), (Numbers(1.0, 0),) * (len(made) + 1), size)
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,15 +48,3 @@ def test_another_size_keeps_the_integers() -> None:
     assert larger.images[0].height == larger.images[-1].height == 32
     with pytest.raises(FirmwareError, match=r"size 20 x 8: .* multiples of 8"):
         model.at_size(20, 8)
-
-
-def test_budget_of_unet_256_on_a_c6748() -> None:
-    model = model_of(64, 8, 8, 1, (256, 256))
-    board = Board("dsp", "a board", clock_hz=456e6, macs_per_cycle=8, memory_bytes=2**27)
-    cost = budget(model, plan(model), 55_000_000, board)
-    assert cost.bound_s == pytest.approx(1.63, abs=0.01)
-    assert "impossible" in widest_for(cost, 64, 5)
-    assert "20 filters could" in widest_for(cost, 64, 5)
-    assert "of the peak rate" in widest_for(cost, 64, 0.5)
-    with pytest.raises(FirmwareError, match=r"too few; \d+ filters fit"):
-        check_fits(budget(model, plan(model), 2**27, board), 64)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_ct2mri.errors import FirmwareError
 
-__all__ = ["BOARDS", "Board", "Tool", "find_board", "tool_path"]
+__all__ = ["BOARDS", "Board", "Memory", "Tool", "find_board", "tool_path"]
 
 
 def tool_path() -> str:
@@ -33,6 +33,14 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """A part of a board's memory, by what it is and how much of it is free for one purpose."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """One board.
 
@@ -41,8 +49,12 @@ class Board:
     clock_hz, macs_per_cycle, cores
         macs_per_cycle: products of a signed and an unsigned byte, a core, at best. 0: not planned
         for, since its speed is that of whatever runs it.
-    memory_bytes : int
-        What there is for model, arena and scratch.
+    cycles_per_mac : float
+        What a product takes, all else included, counted in an interpreter under ideal memory over
+        a network of 16 filters and six levels; 0: not counted.
+    slot, work, fast : Memory
+        For each of two models; for arena and slices; for scratch, where there is faster memory
+        (what does not fit there goes to ``work``). As the board's port lays them out.
     watts : float
         Of the chip at work, from its data sheet; 0: unknown.
     baud_rates : tuple of int
@@ -59,7 +71,10 @@ class Board:
     clock_hz: float = 0.0
     macs_per_cycle: int = 0
     cores: int = 1
-    memory_bytes: int = 0
+    cycles_per_mac: float = 0.0
+    slot: Memory = Memory("none", 0)
+    work: Memory = Memory("none", 0)
+    fast: Memory = Memory("none", 0)
     watts: float = 0.0
     baud_rates: tuple[int, ...] = ()
     needs: tuple[Tool, ...] = ()
@@ -76,6 +91,7 @@ class Board:
         return self.clock_hz * self.macs_per_cycle * self.cores
 
 
+_KIB, _MIB = 2**10, 2**20
 _MAKE = Tool("make", "apt-get install make")
 
 _ALL = (
@@ -83,14 +99,16 @@ _ALL = (
         "host",
         "this machine",
         "standard input and output",
-        memory_bytes=2**31,
+        slot=Memory("file", 64 * _MIB),
+        work=Memory("heap", 2048 * _MIB),
         needs=(Tool("cc", "apt-get install gcc"), _MAKE),
     ),
     Board(
         "qemu-vexpress-a9",
         "Cortex-A9, bare metal, in QEMU",
         "its UART, on a socket of QEMU",
-        memory_bytes=224 * 2**20,
+        slot=Memory("NOR flash", 64 * _MIB - 2 * 256 * _KIB),
+        work=Memory("RAM", 480 * _MIB),
         baud_rates=(115200,),
         needs=(Tool("arm-none-eabi-gcc", "apt-get install gcc-arm-none-eabi"), _MAKE),
         runs_with=(Tool("qemu-system-arm", "apt-get install qemu-system-arm"),),
@@ -101,7 +119,9 @@ _ALL = (
         "its UART 2, on the USB socket",
         clock_hz=456e6,
         macs_per_cycle=8,
-        memory_bytes=128 * 2**20,
+        slot=Memory("DDR2", 32 * _MIB - 8 * _KIB),
+        work=Memory("DDR2", 64 * _MIB),
+        fast=Memory("L2", 128 * _KIB),
         watts=0.66,
         baud_rates=(115200, 921600, 2_000_000, 3_000_000),
         needs=(Tool("tic6x-elf-gcc", "scripts/build-tic6x"), _MAKE),
@@ -112,7 +132,9 @@ _ALL = (
         clock_hz=1.25e9,
         macs_per_cycle=16,
         cores=2,
-        memory_bytes=512 * 2**20,
+        slot=Memory("DDR3", 128 * _MIB),
+        work=Memory("DDR3", 256 * _MIB),
+        fast=Memory("L2 of a core", 1024 * _KIB),
     ),
     Board(
         "c6678-evm",
@@ -120,7 +142,9 @@ _ALL = (
         clock_hz=1.0e9,
         macs_per_cycle=16,
         cores=8,
-        memory_bytes=512 * 2**20,
+        slot=Memory("DDR3", 128 * _MIB),
+        work=Memory("DDR3", 256 * _MIB),
+        fast=Memory("L2 of a core", 512 * _KIB),
     ),
 )
 
