@@ -31,10 +31,11 @@ enum {
   UNIT = CT_BLOCK,
   SLOT = 64 << 20,             /* bytes, for a container */
   WHOLE_SLOT = SLOT + 2 * UNIT,
-  MEMORY = 1 << 30,            /* bytes; the system gives what is touched */
   ABSENT_MS = 10,              /* between looks for a peer */
   IDLE_MS = 5
 };
+
+static const uint32_t memory = (uint32_t)2 << 30; /* bytes; the system gives what is touched */
 
 /* One thread puts, one takes; positions count up. */
 typedef struct {
@@ -287,7 +288,8 @@ static const char *open_terminal(ct_host *host) {
 }
 
 static void *allocate(size_t size) {
-  void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *block = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (block == MAP_FAILED) {
     fail("no memory");
   }
@@ -313,7 +315,7 @@ static void run_board(const char *store) {
       .name = "host", .window = WINDOW,
       .store = {SLOT, UNIT, NULL, {host.slots, host.slots + WHOLE_SLOT}, erase_store, write_store,
                 sync_store, &host},
-      .memory = allocate(MEMORY), .memory_bytes = MEMORY, .user = &host, .receive = receive,
+      .memory = allocate(memory), .memory_bytes = memory, .user = &host, .receive = receive,
       .send = send, .is_sent = is_sent, .set_rate = set_rate, .overrun = overrun,
       .microseconds = microseconds, .wait = wait_a_little};
   printf("%s\n", path);
