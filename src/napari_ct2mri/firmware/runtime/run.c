@@ -64,6 +64,10 @@ void ct_forget_runs(ct_session *session) {
 
 int ct_is_busy(const ct_session *session) { return session->runs.state != CT_RUN_IDLE; }
 
+int ct_is_sending(const ct_session *session) {
+  return session->runs.sending.is_wanted || session->runs.waiting.is_wanted;
+}
+
 /* ---- slices in ---- */
 
 static uint32_t windows(const ct_session *session, uint32_t kind) {
@@ -235,7 +239,7 @@ ct_link_error ct_on_slice(ct_session *session, const uint8_t *payload, uint32_t 
   if (error != CT_L_OK) {
     return error;
   }
-  const uint8_t id = (uint8_t)slice->id;
+  const uint8_t id = slice->is_begun ? (uint8_t)slice->id : 0;
   ct_begin_answer(session, &writer, CT_SLICE, session->reader.bytes[1]);
   ct_frame_add32(&writer, slice->is_begun ? slice->plane << 24 | slice->next : 0);
   ct_frame_add(&writer, &id, 1);
@@ -388,6 +392,7 @@ static void answer(ct_session *session) {
   (void)ct_encode_start(&runs->encoder, &plane);
   done->size = (uint32_t)runs->encoder.size;
   sending->end = sending->end < done->size ? sending->end : done->size;
+  sending->is_wanted = sending->next < sending->end;
   skip(&runs->encoder, sending->next);
   ct_begin_answer(session, &writer, CT_RUN, sending->seq);
   ct_frame_add32(&writer, done->id);
@@ -413,12 +418,12 @@ static void send_part(ct_session *session) {
     done += size > 0 ? size : count; /* 0 only at the end, which end says */
   }
   sending->next += count;
+  sending->is_wanted = sending->next < sending->end;
   ct_end_answer(session, &writer);
 }
 
 int ct_send_mr(ct_session *session) {
   ct_runs *runs = &session->runs;
-  runs->sending.is_wanted = runs->sending.is_wanted && runs->sending.next < runs->sending.end;
   keep(session);
   if (runs->sending.is_wanted) {
     send_part(session);

@@ -202,10 +202,12 @@ static void handle(ct_session *session) {
   }
 }
 
-/* Whether the frame has to wait for the end of a computation. */
+/* Whether the frame has to wait for the end of a computation, or of an MR that it would undo. */
 static int must_wait(ct_session *session) {
   const uint8_t type = session->reader.bytes[0];
-  return (type == CT_RUN || type == CT_TEST || type == CT_COMMIT) && ct_is_busy(session) &&
+  const int needs_arena = type == CT_RUN || type == CT_TEST || type == CT_COMMIT;
+  return ((needs_arena && ct_is_busy(session)) ||
+          (type == CT_COMMIT && ct_is_sending(session))) &&
          !is_repeated(session);
 }
 

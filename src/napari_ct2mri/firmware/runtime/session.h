@@ -190,7 +190,8 @@ ct_handler ct_on_begin, ct_on_write, ct_on_copy, ct_on_hash, ct_on_commit, ct_on
 ct_link_error ct_use(ct_session *session, uint32_t slot, uint32_t *detail);
 void ct_forget_runs(ct_session *session); /* the model is another now */
 void ct_cancel_runs(ct_session *session); /* a session begins */
-int ct_is_busy(const ct_session *session);
+int ct_is_busy(const ct_session *session);    /* the arena is in use */
+int ct_is_sending(const ct_session *session); /* an MR goes out */
 int ct_compute(ct_session *session);      /* 1 if anything was done */
 int ct_send_mr(ct_session *session);      /* the next frame; 1 if there was one */
 ct_handler ct_on_slice, ct_on_run, ct_on_test, ct_on_stats, ct_on_digest;
