@@ -1,4 +1,4 @@
-"""What a fuzzer (``fuzz/fuzz``) tried on the reader of containers, tried again."""
+"""What a fuzzer (``fuzz/fuzz``) tried on the reader of containers and on the line, tried again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from c_board import session
 from native import Native, compile_c, core
 
 from napari_ct2mri.errors import ContainerError
@@ -17,12 +18,15 @@ from napari_ct2mri.firmware.container import Fault, seal, unpack
 FUZZ = Path(__file__).parent / "fuzz"
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("corpus")
-    with tarfile.open(FUZZ / "corpus.tar.xz") as archive:
+def unpacked(name: str, folder: Path) -> list[Path]:
+    with tarfile.open(FUZZ / f"{name}.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return unpacked("container", tmp_path_factory.mktemp("corpus"))
 
 
 def sealed(data: bytes) -> bytes:
@@ -39,15 +43,26 @@ def fault(data: bytes) -> int:
     return 0
 
 
-def test_sanitizers_find_nothing(corpus: list[Path], tmp_path: Path) -> None:
+def replay(sources: list[Path], corpus: list[Path], folder: Path) -> None:
+    """Every input once, under the sanitizers, in a folder of its own."""
     if shutil.which("clang") is None:
         pytest.skip("no clang here")
     flags = ["-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
-    sources = [FUZZ / "container.c", *core()]
-    program = compile_c("clang", [*flags, f"-I{runtime_folder()}"], sources, tmp_path / "fuzz")
-    done = subprocess.run([program, *corpus], capture_output=True, text=True, cwd=tmp_path)
+    program = compile_c("clang", [*flags, f"-I{runtime_folder()}"], sources, folder / "fuzz")
+    done = subprocess.run([program, *corpus], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Executed ") == len(corpus)
+
+
+def test_containers_under_sanitizers(corpus: list[Path], tmp_path: Path) -> None:
+    replay([FUZZ / "container.c", *core()], corpus, tmp_path)
+
+
+def test_a_board_under_sanitizers(tmp_path: Path) -> None:
+    corpus = unpacked("receiver", tmp_path)
+    inputs = [path for path in corpus if path.name != "model.ctm"]
+    assert len(inputs) == len(corpus) - 1 > 100
+    replay([FUZZ / "receiver.c", *session()], inputs, tmp_path)
 
 
 def test_both_readers_say_the_same(native: Native, corpus: list[Path]) -> None:
