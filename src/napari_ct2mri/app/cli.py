@@ -15,9 +15,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from napari_ct2mri import __version__
 from napari_ct2mri.app.flags import config_from_flags, window_from_flag, with_config_flags
-from napari_ct2mri.app.terminal import run_in_terminal, wait_for_ctrl_c, watch
+from napari_ct2mri.app.terminal import asked_to_end, run_in_terminal, watch
 from napari_ct2mri.config import Preset
-from napari_ct2mri.errors import Ct2MriError, JobCancelled
+from napari_ct2mri.errors import Ct2MriError, FirmwareError, JobCancelled
 
 __all__ = ["app", "main"]
 
@@ -370,9 +370,13 @@ def board(
     from napari_ct2mri.app import show, workflows
 
     folder = run_in_terminal(workflows.firmware_for(board, project))
-    with workflows.start_board(folder, board, store) as running:
+    with asked_to_end() as wait, workflows.start_board(folder, board, store) as running:
         show.running(running)
-        wait_for_ctrl_c()
+        if not wait():
+            raise FirmwareError(
+                f"{running.port}: the board's process has ended by itself; start it again, its "
+                "models are kept"
+            )
 
 
 @app.command

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import ProgressColumn, TaskID
 
-__all__ = ["Terminal", "run_in_terminal", "wait_for_ctrl_c", "watch"]
+__all__ = ["Terminal", "asked_to_end", "run_in_terminal", "watch"]
 
 R = TypeVar("R")
 
@@ -49,14 +49,31 @@ def run_in_terminal(job: Job[R]) -> R:
         return run_job(job, terminal.show, is_cancelled)
 
 
-def wait_for_ctrl_c() -> None:
-    """Return at Ctrl-C, or when the system asks the process to end."""
-    ended = threading.Event()
-    signals = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}
+@contextmanager
+def asked_to_end() -> Iterator[Callable[[], bool]]:
+    """Within: Ctrl-C, and the system's wish that the process end, are heard and not obeyed.
+
+    Yields
+    ------
+    callable
+        Waits; True once somebody has asked, False once a process that was started within has ended.
+        Signals that the caller of this process has it ignore (``nohup``) stay ignored.
+    """
+    asked, child_ended = threading.Event(), threading.Event()
+    heard = dict.fromkeys(("SIGINT", "SIGTERM", "SIGHUP"), asked) | {"SIGCHLD": child_ended}
+    before = {}
+    for name, event in heard.items():
+        number = getattr(signal, name, None)  # Windows has not all of them
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, lambda *_, event=event: event.set())
+
+    def wait() -> bool:
+        while not asked.wait(_WAIT_S) and not child_ended.is_set():
+            pass  # in steps, so that a signal is heard everywhere
+        return asked.is_set()
+
     try:
-        while not ended.wait(_WAIT_S):  # in steps, so that a signal is heard everywhere
-            pass
+        yield wait
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_ct2mri.app.workflows.board_line import BoardLine
 from napari_ct2mri.app.workflows.firmware import build, export
-from napari_ct2mri.app.workflows.simulated import Running, firmware_for, running_boards
+from napari_ct2mri.app.workflows.simulated import (
+    Running,
+    firmware_for,
+    running_boards,
+    users_of_socket,
+)
 from napari_ct2mri.errors import ContainerError, FirmwareError, LinkError
 from napari_ct2mri.jobs import Event, Job, Notice
 from napari_ct2mri.link import NoAnswer
@@ -287,11 +292,10 @@ def _obstacle(port: str) -> str:
     """Why a port cannot be opened now; it is not opened to find out, which could reset a board."""
     from napari_ct2mri.link.transport import users_of
 
-    if "://" in port:
-        return ""
-    if not os.access(port, os.R_OK | os.W_OK):
+    is_socket = "://" in port
+    if not is_socket and not os.access(port, os.R_OK | os.W_OK):
         return "no permission"
-    users = users_of(port)
+    users = users_of_socket(port) if is_socket else users_of(port)
     return f"held by {', '.join(users)}" if users else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_ct2mri.app.workflows.simulated import users_of_socket
 from napari_ct2mri.errors import LinkError
 from napari_ct2mri.link import Connection, NoAnswer, connect
 
@@ -39,9 +40,7 @@ class BoardLine:
         try:
             connection = connect(self.port, self.baud)
         except NoAnswer as error:
-            raise NoAnswer(
-                f"{error}; a C6748 that was just reset waits for `ct2mri boot --port {self.port}`"
-            ) from error
+            raise NoAnswer(f"{error}; {_who_may_be_there(self.port)}") from error
         found = connection.hello.board
         if self.board is not None and found != self.board:
             connection.close()
@@ -50,3 +49,12 @@ class BoardLine:
                 "or board (`ct2mri ports` shows what is where)"
             )
         return connection
+
+
+def _who_may_be_there(port: str) -> str:
+    """What to do where nobody answers."""
+    if "://" not in port:
+        return f"a C6748 that was just reset waits for `ct2mri boot --port {port}`"
+    users = users_of_socket(port)
+    by = f", and it is held by {', '.join(users)}: close it first" if users else ""
+    return f"a simulated board serves one program at a time{by}"

@@ -10,11 +10,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.jobs import Job
 
-__all__ = ["Running", "cache_folder", "firmware_for", "running_boards", "start_board"]
+__all__ = [
+    "Running",
+    "cache_folder",
+    "firmware_for",
+    "running_boards",
+    "start_board",
+    "users_of_socket",
+]
+
+_ESTABLISHED = "01"  # Linux, net/tcp_states.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,37 @@ def running_boards() -> tuple[Running, ...]:
             else:
                 found.append(Running(**json.load(file)))
     return tuple(found)
+
+
+def users_of_socket(url: str) -> list[str]:
+    """Programs that are connected to a simulated board's socket, where Linux tells.
+
+    Its emulator serves one at a time; to others it is silent.
+    """
+    number = urlsplit(url).port or 0
+    try:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    except OSError:
+        return []
+    sockets = {
+        f"socket:[{row[9]}]"
+        for row in rows
+        if row[3] == _ESTABLISHED and int(row[2].partition(":")[2], 16) == number
+    }
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int(process.name) != os.getpid() and _holds(process, sockets):
+                found.append(f"{(process / 'comm').read_text().strip()} (pid {process.name})")
+    return found
+
+
+def _holds(process: Path, sockets: set[str]) -> bool:
+    for handle in (process / "fd").iterdir():
+        with suppress(OSError):
+            if str(handle.readlink()) in sockets:
+                return True
+    return False
 
 
 def _notes() -> Path:
