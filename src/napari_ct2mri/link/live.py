@@ -47,6 +47,7 @@ _STEP_S = 0.1
 _QUIET_S = 1.0  # without an MR frame: what is missing is asked for again
 _AHEAD = 2  # slices waiting in `run`, beside those on their way
 _MAX_RESTARTS = 5
+_PATIENCE_S, _TIMES = 10.0, 20  # of silence, and how often a slice's time that may be
 _DIGESTS = 1  # of RUN's flags (L15)
 
 
@@ -81,7 +82,7 @@ class _Slice:
 
     number: int
     planes: Planes
-    coded: list[bytes] | None = None  # a plane each
+    coded: dict[int, bytes] = field(default_factory=dict)  # by plane
     id: int = 0
     begun_at: float | None = None
     sent_bytes: int = 0
@@ -89,7 +90,7 @@ class _Slice:
     stream: Stream | None = None
     size: int | None = None  # of its MR, once RUN is answered
     microseconds: int = 0
-    heard_at: float = 0.0
+    heard_at: float = 0.0  # of its MR
     was_hurried: bool = False
     was_asked_again: bool = False
     pieces: dict[int, bytes] = field(default_factory=dict)
@@ -131,15 +132,18 @@ class Runner:
         self._sending: _Slice | None = None
         self._asked: list[_Slice] = []  # RUN is asked, the MR is not whole
         self._exchange: tuple[Exchange, _Slice, bool] | None = None  # last: of what was lost
+        self._whole: deque[_Slice] = deque()  # the MR is whole, not decoded
         self._before: _Slice | None = None  # sent last, for a shift
         self._done: dict[int, Answer] = {}
         self._next_number = 0
         self._dropped: set[int] = set()
+        self._patience_s = LONG_S  # until it is known how long a slice takes
 
     @property
     def unanswered(self) -> int:
         """Slices that were submitted and have not come back."""
-        return len(self._waiting) + (self._sending is not None) + len(self._asked)
+        on_line = (self._sending is not None) + len(self._asked)
+        return len(self._waiting) + on_line + len(self._whole)
 
     @property
     def waiting(self) -> int:
@@ -183,7 +187,8 @@ class Runner:
             left = end - self.connection.line.now()
             if answer is not None or left <= 0:
                 return answer
-            self.connection.pump(min(left, _STEP_S))
+            self.connection.pump(0.0 if self._has_work() else min(left, _STEP_S))
+            self._work()
 
     def run(self, slices: Iterable[Planes]) -> Iterator[Answer]:
         """All of them, in order, taking from ``slices`` shortly before they are sent."""
@@ -228,13 +233,29 @@ class Runner:
         """All that can be done before the next bytes arrive."""
         self._take_mr()
         self._take_answer()
-        self._finish()
+        self._collect()
         self._ask_again()
         self._watch_stream()
         self._ask_run()
         self._send_next()
-        if self._waiting and self._waiting[0].coded is None and self._sending is not None:
-            self._encode(self._waiting[0])  # while the line is busy with the one before
+
+    def _has_work(self) -> bool:
+        return bool(self._whole or self._to_encode())
+
+    def _work(self) -> None:
+        """Decode or encode one plane, while the line is busy with what it was given before."""
+        if self._whole:
+            self._decode(self._whole.popleft())
+        elif plane := self._to_encode():
+            self._encode(*plane)
+
+    def _to_encode(self) -> tuple[_Slice, int] | None:
+        """A plane of the slice that will be sent next."""
+        if not self._waiting or self._sending is None:
+            return None
+        slice_ = self._waiting[0]
+        planes = self._to_send(slice_)
+        return next(((slice_, plane) for plane in planes if plane not in slice_.coded), None)
 
     def _take_mr(self) -> None:
         inbox = self.connection.session.mr
@@ -268,6 +289,7 @@ class Runner:
                 "its firmware and reboot"
             )
         slice_.size, slice_.heard_at = size, self.connection.line.now()
+        self._patience_s = max(_PATIENCE_S, _TIMES * slice_.microseconds / 1e6)
 
     def _take_refusal(self, error: LinkError, slice_: _Slice, is_repeat: bool) -> None:
         number = error.number if isinstance(error, BoardError) else 0
@@ -301,26 +323,30 @@ class Runner:
         self._asked = [each for each in self._asked if each.number < slice_.number]
         self._waiting.extendleft(reversed(again))
         self._sending = self._before = None
-        self.connection.session.begin(None)
+        if self.connection.session.stream is not None:
+            self.connection.session.stream.stop()
 
-    def _finish(self) -> None:
-        """Decode the MRs that are whole."""
+    def _collect(self) -> None:
+        """Set aside the slices whose MR is whole."""
         for each in list(self._asked):
-            if each.size is None or each.missing()[0] < each.size:
-                continue
-            self._asked.remove(each)
-            data = b"".join(each.pieces[at] for at in range(0, each.size, CHUNK))
-            if len(data) != each.size:
-                raise LinkError("the board's MR comes in odd pieces: rebuild its firmware")
-            now = self.connection.line.now()
-            self._done[each.number] = Answer(
-                each.number,
-                decode(data, self._shape, np.uint8),
-                each.microseconds,
-                now - (now if each.begun_at is None else each.begun_at),
-                each.sent_bytes,
-                len(data),
-            )
+            if each.size is not None and each.missing()[0] == each.size:
+                self._asked.remove(each)
+                self._whole.append(each)
+
+    def _decode(self, slice_: _Slice) -> None:
+        assert slice_.size is not None
+        assert slice_.begun_at is not None
+        data = b"".join(slice_.pieces[at] for at in range(0, slice_.size, CHUNK))
+        if len(data) != slice_.size:
+            raise LinkError("the board's MR comes in odd pieces: rebuild its firmware")
+        self._done[slice_.number] = Answer(
+            slice_.number,
+            decode(data, self._shape, np.uint8),
+            slice_.microseconds,
+            slice_.heard_at - slice_.begun_at,
+            slice_.sent_bytes,
+            len(data),
+        )
 
     def _ask_again(self) -> None:
         """What is missing of an MR of which nothing more is to come."""
@@ -334,7 +360,7 @@ class Runner:
         if (is_over and not oldest.was_asked_again) or now - oldest.heard_at > _QUIET_S:
             oldest.heard_at, oldest.was_asked_again = now, True
             payload = SENT_AGAIN.pack(oldest.id, REPEAT, *oldest.missing())
-            exchange = self.connection.session.ask(Type.RUN, payload, LONG_S)
+            exchange = self.connection.session.ask(Type.RUN, payload, self._patience_s)
             self._exchange = (exchange, oldest, True)
 
     def _watch_stream(self) -> None:
@@ -356,7 +382,7 @@ class Runner:
         if not is_there or len(self._asked) > 1 or any(s.size is None for s in self._asked):
             return
         flags = _DIGESTS if self.with_digests else 0
-        exchange = session.ask(Type.RUN, RUN.pack(slice_.id, flags), LONG_S)
+        exchange = session.ask(Type.RUN, RUN.pack(slice_.id, flags), self._patience_s)
         self._exchange = (exchange, slice_, False)
         self._asked.append(slice_)
         self._sending = None
@@ -371,10 +397,9 @@ class Runner:
         slice_.id = self.connection.next_id()
         if slice_.begun_at is None:
             slice_.begun_at = self.connection.line.now()
-        self._encode(slice_)
         chunks = list(self._chunks(slice_))
         slice_.sent_bytes += sum(len(chunk.payload) - SLICE.size for chunk in chunks)
-        slice_.stream = Stream(Type.SLICE, chunks, LONG_S, slice_.id & 0xFF)
+        slice_.stream = Stream(Type.SLICE, chunks, self._patience_s, slice_.id & 0xFF)
         self.connection.session.begin(slice_.stream)
         self._before = slice_
 
@@ -383,25 +408,29 @@ class Runner:
         return self.connection.hello.height, self.connection.hello.width
 
     @staticmethod
-    def _encode(slice_: _Slice) -> None:
-        if slice_.coded is None:
-            slice_.coded = [encode(plane) for plane in slice_.planes]
+    def _encode(slice_: _Slice, plane: int) -> bytes:
+        if plane not in slice_.coded:
+            slice_.coded[plane] = encode(slice_.planes[plane])
+        return slice_.coded[plane]
+
+    def _to_send(self, slice_: _Slice) -> range:
+        """Planes that the board has not."""
+        count = len(slice_.planes)
+        return range(count - 1 if self._is_shift(slice_) else 0, count)
 
     def _chunks(self, slice_: _Slice) -> Iterator[Chunk]:
         """The frames of a slice (L12); only the last plane where the others shift."""
-        assert slice_.coded is not None
         kind = Part.NONE
         if self.is_network:
             kind = Part.NETWORK
         elif slice_.planes[0].dtype == np.uint8:
             kind = Part.PICTURE
         low, last = slice_.id & 0xFFFF, len(slice_.planes) - 1
-        first = 0
-        if self._is_shift(slice_):
-            first = last
+        planes = self._to_send(slice_)
+        if planes.start:
             yield Chunk(SLICE.pack(0, Part.SHIFT | kind, low, 0), -2, last << 24, 0)
-        for plane in range(first, last + 1):
-            coded = slice_.coded[plane]
+        for plane in planes:
+            coded = self._encode(slice_, plane)
             for at in range(0, len(coded), CHUNK):
                 data = coded[at : at + CHUNK]
                 flags = kind | (Part.LAST if at + CHUNK >= len(coded) else Part.NONE)

@@ -176,6 +176,11 @@ class Stream:
         """Count what another stream left in the air, which the board has to take, too."""
         self._air.extend(_Sent(sent.seq, -1, 0, sent.at) for sent in before._air)
         self._timer_at, self._heard_at = before._timer_at, before._heard_at
+        self._acks = before._acks  # the line is known
+
+    def stop(self) -> None:
+        """Send no more."""
+        self.error = LinkError("stopped")
 
     def is_in_air(self, seq: int) -> bool:
         """Whether that frame was sent and not heard of."""
@@ -321,9 +326,9 @@ class Session:
         self._exchange = Exchange(kind, self._seq, payload, patience_s)
         return self._exchange
 
-    def begin(self, stream: Stream | None) -> None:
+    def begin(self, stream: Stream) -> None:
         """Put a stream on the air, behind what is still there of the one before."""
-        if stream is not None and self.stream is not None:
+        if self.stream is not None:
             stream.follow(self.stream)
         self.stream = stream
 
