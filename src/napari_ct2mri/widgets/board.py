@@ -1,0 +1,363 @@
+"""Board: a model onto a board in one go, then its MR of the slice in view."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QWidget,
+)
+
+from napari_ct2mri.app.workflows import StepBegun
+from napari_ct2mri.app.workflows.board import Step
+from napari_ct2mri.errors import LinkError
+from napari_ct2mri.firmware.boards import BOARDS
+from napari_ct2mri.jobs import Event
+from napari_ct2mri.widgets import board_tasks
+from napari_ct2mri.widgets.board_tasks import BudgetKnown
+from napari_ct2mri.widgets.forms import OutputField, browse_button, narrow
+from napari_ct2mri.widgets.live import LiveBox
+from napari_ct2mri.widgets.models import ModelChooser
+from napari_ct2mri.widgets.panel import Panel
+from napari_ct2mri.widgets.ports import PortChooser, PortWatch, Simulation
+from napari_ct2mri.widgets.words import RESEARCH_ONLY, Course
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_ct2mri.app.workflows import ExportedPushed, Running
+
+__all__ = ["BoardPanel"]
+
+_STEPS = 1000
+_BOOTS = "c6748-lcdk"
+
+
+class StepBars(QWidget):
+    """A bar for each part of a push."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bars: dict[str, QProgressBar] = {}
+        self._labels: dict[str, QLabel] = {}
+        self._step, self._course = "", Course()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        for row, step in enumerate(get_args(Step)):
+            bar = self.bars[step] = QProgressBar()
+            bar.setRange(0, _STEPS)
+            bar.setTextVisible(False)
+            self._labels[step] = QLabel(step.capitalize())
+            grid.addWidget(self._labels[step], row, 0)
+            grid.addWidget(bar, row, 1)
+        grid.setColumnStretch(1, 1)
+
+    def begin(self, *, boots: bool) -> None:
+        """All empty; with a bar for booting, or without."""
+        self._step = ""
+        for step, bar in self.bars.items():
+            bar.setRange(0, _STEPS)
+            bar.setValue(0)
+            bar.setVisible(boots or step != "boot")
+            self._labels[step].setVisible(boots or step != "boot")
+
+    def take(self, event: Event) -> None:
+        """Fill the bar of the step at hand."""
+        if isinstance(event, StepBegun):
+            self.finish()
+            if event.step != self._step:
+                self._step, self._course = event.step, Course()
+                self.bars[self._step].setRange(0, 0)  # busy, until there is something to count
+        elif self._step and (shown := self._course.take(event)):
+            self.bars[self._step].setRange(0, _STEPS)
+            self.bars[self._step].setValue(round(shown.fraction * _STEPS))
+
+    def finish(self) -> None:
+        """The step at hand is done."""
+        if self._step:
+            self.bars[self._step].setRange(0, _STEPS)
+            self.bars[self._step].setValue(_STEPS)
+
+    def halt(self) -> None:
+        """Nothing moves any more."""
+        for bar in self.bars.values():
+            if bar.maximum() == 0:
+                bar.setRange(0, _STEPS)
+                bar.setValue(0)
+
+
+class BoardPanel(Panel):
+    """Choose a board, put a model onto it, watch it follow."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, "Export, build and push")
+        self.bar.hide()  # each step has its own
+        self._pushed = False
+        self._calibration: Path | None = None
+        self._push_next = False
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        self.body.addWidget(self.hint)
+        self._build_board()
+        self._build_model()
+        self._build_live()
+        self.body.addStretch(1)
+        self._wire()
+        self._offer_contrasts()
+        self._guide()
+
+    def start(self) -> None:
+        """Export, build and push; a live mode that is on ends first."""
+        if self.live.is_running:
+            self._push_next = True
+            self.live.stop()
+            return
+        model, port = self.model.required(), self.port.required()
+        self.run(
+            self._finish,
+            board_tasks.push,
+            model.path,
+            self.folder.path().absolute(),
+            self._calibration,
+            self.board.currentText(),
+            port,
+            contrast=self.contrast.currentText(),
+        )
+        self.steps.begin(boots=self.board.currentText() == _BOOTS)
+        self.steps.show()
+        self._guide()
+
+    def on_event(self, event: Event) -> None:
+        """Fill the bars; show the budget."""
+        self.steps.take(event)
+        if isinstance(event, StepBegun):
+            self.say(_DOING[event.step])
+        elif isinstance(event, BudgetKnown):
+            self._show_budget(event)
+
+    def _finish(self, result: ExportedPushed) -> None:
+        self.steps.finish()
+        self._pushed = True
+        self.say(_pushed_in_words(result))
+
+    def _show_budget(self, event: BudgetKnown) -> None:
+        self.budget.setText(event.budget.table())
+        self.budget.show()
+
+    # ------------------------------------------------------------ what to do next
+
+    def _guide(self) -> None:
+        """One sentence on what to do next."""
+        self.hint.setText(self._next_step())
+        is_free = not self.job.is_running
+        self.live.setEnabled(is_free)
+        simulation = self.simulation
+        self.simulate.setText(
+            "Stop the simulated board" if simulation.running else "No board? Simulate one"
+        )
+        self.simulate.setEnabled(is_free and not simulation.job.is_running)
+
+    def _next_step(self) -> str:
+        if self.simulation.job.is_running:
+            return "Building the firmware for this machine ..."
+        if self.job.is_running:
+            return "The model is on its way to the board."
+        if self.live.is_lost:
+            return "<b>The board is gone.</b> Plug it in again; it is picked up by itself."
+        if self.live.is_running:
+            return "<b>Live.</b> Scroll through the CT: the slice in view goes to the board."
+        state = self.port.state()
+        if state is None:
+            return "<b>Next:</b> plug in a board, or press <i>No board? Simulate one</i>."
+        if state.obstacle:
+            return f"<b>{state.port}: {state.obstacle}.</b> Choose another port, or free it."
+        if not self._pushed:
+            return (
+                "<b>Next:</b> press <i>Export, build and push</i>; or <i>Go live</i>, if the board "
+                "has a model already."
+            )
+        if self.live.ct.layer() is None:
+            return "<b>Next:</b> open a CT: Load panel, or File > Open Sample > CT to MR."
+        return "<b>Next:</b> press <i>Go live</i> and scroll through the CT."
+
+    # ------------------------------------------------------------ the parts
+
+    def _build_board(self) -> None:
+        form = self.section("Board")
+        self.watch = PortWatch()
+        self.port = PortChooser()
+        self.board = narrow(QComboBox())
+        for board in BOARDS.values():
+            if board.needs:  # others are profiles for planning
+                self.board.addItem(board.name)
+                self.board.setItemData(
+                    self.board.count() - 1, board.title, Qt.ItemDataRole.ToolTipRole
+                )
+        self.simulation = Simulation()
+        self.simulate = QPushButton()
+        self.simulate.setToolTip("The firmware as a process behind a pseudo-terminal.")
+        form.addRow("Port", self.port)
+        form.addRow("Board", self.board)
+        form.addRow(self.simulate)
+
+    def _build_model(self) -> None:
+        form = self.section("Model onto the board")
+        self.model = ModelChooser()
+        self.contrast = narrow(QComboBox())
+        self.calibration = narrow(QComboBox())
+        self.calibration.addItem("a simulated head", None)
+        self.calibration.setToolTip(
+            "The slices by which 8-bit ranges are chosen. A pair list of patients like yours is "
+            "best; a simulated head needs nothing."
+        )
+        browse = browse_button("Choose a pair list (pairs.csv)", self._browse_calibration)
+        row = QHBoxLayout()
+        row.addWidget(self.calibration, 1)
+        row.addWidget(browse)
+        default = Path.home() / "ct2mri" / "board-project"
+        self.folder = OutputField("Folder of the C project", "", default)
+        form.addRow("Model", self.model)
+        form.addRow("Contrast", self.contrast)
+        form.addRow("Calibrate on", row)
+        form.addRow("C project", self.folder)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.go, 2)
+        buttons.addWidget(self.stop, 1)
+        self.body.addLayout(buttons)
+        self.steps = StepBars()
+        self.steps.begin(boots=False)
+        self.body.addWidget(self.steps)
+        self.budget = QLabel()
+        self.budget.setTextFormat(Qt.TextFormat.MarkdownText)
+        self.budget.setWordWrap(True)
+        self.budget.hide()
+        self.body.addWidget(self.budget)
+
+    def _build_live(self) -> None:
+        self.section("Live")
+        self.live = LiveBox(self.viewer, self._target)
+        self.body.addWidget(self.live)
+        warning = QLabel(RESEARCH_ONLY)
+        warning.setWordWrap(True)
+        self.body.addWidget(warning)
+
+    def _wire(self) -> None:
+        self.watch.changed.connect(self.port.show_ports)
+        self.port.changed.connect(self._port_changed)
+        self.simulate.clicked.connect(lambda: self._click_simulate())
+        self.simulation.started.connect(self._simulated)
+        self.simulation.failed.connect(self._failed)
+        self.simulation.changed.connect(self._guide)
+        self.model.changed.connect(self._offer_contrasts)
+        self.model.failed.connect(self._failed)
+        self.calibration.currentIndexChanged.connect(self._choose_calibration)
+        self.job.finished.connect(self.steps.halt)
+        self.job.finished.connect(self._guide)
+        self.live.said.connect(self.say)
+        self.live.noted.connect(self.note)
+        self.live.failed.connect(self._failed)
+        self.live.moved.connect(self.port.select)
+        self.live.changed.connect(self._live_changed)
+        self.live.ct.currentIndexChanged.connect(self._guide)
+        for part in (self.watch.stop, self.live.live.abandon, self.simulation.abandon):
+            self.destroyed.connect(part)
+
+    def _target(self) -> tuple[str, str, Path | None]:
+        """Where live mode finds its board."""
+        if self.job.is_running:
+            raise LinkError("the model is still on its way; go live when it is pushed")
+        choice = self.model.choice()
+        return self.port.required(), self.board.currentText(), choice.path if choice else None
+
+    def _live_changed(self) -> None:
+        if self._push_next and not self.live.is_running:
+            self._push_next = False
+            with self.telling():
+                self.start()
+        self._guide()
+
+    def _port_changed(self) -> None:
+        state = self.port.state()
+        if state is not None and (index := self.board.findText(state.board)) >= 0:
+            self.board.setCurrentIndex(index)
+        self._guide()
+
+    def _click_simulate(self) -> None:
+        if self.simulation.running:
+            self.simulation.stop()
+            self.watch.look()
+        else:
+            self.simulation.start()
+
+    def _simulated(self, running: Running) -> None:
+        self.port.await_port(running.port)
+        self.watch.look()
+        self.say(f"a simulated {running.board} runs at {running.port}")
+
+    def _offer_contrasts(self) -> None:
+        choice, before = self.model.choice(), self.contrast.currentText()
+        self.contrast.clear()
+        self.contrast.addItems(choice.contrasts if choice else ())
+        self.contrast.setCurrentIndex(max(0, self.contrast.findText(before)))
+
+    def calibrate_on(self, path: Path) -> None:
+        """Calibrate on a pair list."""
+        self.calibration.addItem(path.name, path)
+        self.calibration.setCurrentIndex(self.calibration.count() - 1)
+
+    def _choose_calibration(self) -> None:
+        self._calibration = self.calibration.currentData()
+
+    def _browse_calibration(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Calibrate on", "", "Pair lists (*.csv)")
+        if path:
+            self.calibrate_on(Path(path))
+
+    # ------------------------------------------------------------ the end of the panel
+
+    def event(self, event: QEvent) -> bool:
+        """Notice being taken out of the window."""
+        handled = super().event(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._leave()
+        return handled
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Notice that the viewer's window closes."""
+        is_closed = event.type() == QEvent.Type.Hide and not event.spontaneous()
+        if is_closed and watched is self._main_window:
+            self._leave()
+        return super().eventFilter(watched, event)
+
+    def _leave(self) -> None:
+        """Let go of the port, end the simulated board."""
+        self.watch.stop()
+        self.live.abandon()
+        self.simulation.abandon()
+
+
+_DOING = {
+    "export": "quantizing the model ...",
+    "build": "building the firmware ...",
+    "boot": "loading the firmware into the board; press its reset button",
+    "push": "sending the model ...",
+}
+
+
+def _pushed_in_words(result: ExportedPushed) -> str:
+    pushed = result.pushed
+    if pushed.was_there:
+        return f"the {pushed.board} had this model already; its golden pair came out right"
+    return (
+        f"pushed to {pushed.board} in {pushed.seconds:.1f} s: {pushed.written} of {pushed.blocks} "
+        "blocks sent; its golden pair came out right"
+    )

@@ -1,0 +1,106 @@
+"""What the Board panel asks of a child process: jobs, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ct2mri.app import workflows
+from napari_ct2mri.app.workflows.simulated import cache_folder
+from napari_ct2mri.errors import FirmwareError
+from napari_ct2mri.jobs import Event, Job
+
+if TYPE_CHECKING:
+    from napari_ct2mri.firmware.budget import Budget
+
+__all__ = ["BudgetKnown", "push", "simulated_pairs"]
+
+_SUBJECTS = 1
+_SHAPE, _SPACING = (20, 160, 160), (9.0, 1.5, 1.5)
+"""Of the simulated head that calibrates: as many slices as are used, and some that show none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetKnown(Event):
+    """What the exported model costs on the board."""
+
+    budget: Budget
+
+
+def push(
+    model: Path,
+    folder: Path,
+    calibration: Path | None,
+    board: str,
+    port: str,
+    *,
+    contrast: str,
+) -> Job[workflows.ExportedPushed]:
+    """Export, build and push; without pairs, simulated heads calibrate.
+
+    See Also
+    --------
+    napari_ct2mri.app.workflows.export_build_push : the rest.
+    """
+    if calibration is None:
+        yield workflows.StepBegun("export")
+        calibration = yield from simulated_pairs(contrast)
+    job = workflows.export_build_push(model, folder, calibration, board, port, contrast=contrast)
+    return (yield from _with_budget(job, folder, board))
+
+
+def simulated_pairs(contrast: str) -> Job[Path]:
+    """A pair list of simulated heads in the user's cache, made once.
+
+    Raises
+    ------
+    FirmwareError
+        If no scanner is simulated that makes ``contrast``.
+    """
+    from napari_ct2mri.errors import ConfigError
+    from napari_ct2mri.imaging.phantom import phantom_job
+
+    folder = cache_folder() / "calibration" / f"{contrast}-{_SUBJECTS}"
+    if (folder / "pairs.csv").is_file():
+        return folder / "pairs.csv"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return (
+            yield from phantom_job(
+                folder, _SUBJECTS, contrasts=(contrast,), shape=_SHAPE, spacing=_SPACING
+            )
+        )
+    except ConfigError as error:
+        raise FirmwareError(
+            f"no simulated head calibrates {contrast}: {error}; choose a pair list to calibrate on"
+        ) from error
+
+
+def _with_budget(
+    job: Job[workflows.ExportedPushed], folder: Path, board: str
+) -> Generator[Event, None, workflows.ExportedPushed]:
+    """The same events, and the budget as soon as the project is written."""
+    try:
+        while True:
+            event = next(job)
+            if event == workflows.StepBegun("build"):
+                yield BudgetKnown(_budget(folder, board))
+            yield event
+    except StopIteration as stop:
+        done: workflows.ExportedPushed = stop.value
+        return done
+    finally:
+        job.close()
+
+
+def _budget(folder: Path, board: str) -> Budget:
+    """The budget of an exported project."""
+    from napari_ct2mri.firmware.boards import find_board
+    from napari_ct2mri.firmware.budget import budget
+    from napari_ct2mri.firmware.container import unpack
+
+    data = (folder / "model.ctm").read_bytes()
+    container = unpack(data)
+    return budget(container.model, container.plan, len(data), find_board(board))
