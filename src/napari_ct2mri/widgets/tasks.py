@@ -12,41 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ct2mri.config import Preset
-from napari_ct2mri.errors import CheckpointError, EvaluationError
 from napari_ct2mri.imaging.volume import Modality, Volume
-from napari_ct2mri.jobs import Job, Notice, Progress
+from napari_ct2mri.jobs import Job, Progress
 
 if TYPE_CHECKING:
-    from napari_ct2mri.app.workflows.reference import Reference
-    from napari_ct2mri.evaluation import Label
     from napari_ct2mri.imaging.io import Series
     from napari_ct2mri.pix2pix.checkpoint import TrainResult
     from napari_ct2mri.pix2pix.pairs import PairRow, Split
 
 __all__ = [
-    "Compared",
     "PairEntry",
-    "compare",
     "read",
     "save_pairs",
     "scan",
     "train",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Figures of one head as strings, and what they are worth.
-
-    ``figures`` holds a title and one string a predictor: the model, and black, which has
-    learnt nothing.
-    """
-
-    predictors: tuple[str, ...]
-    figures: tuple[tuple[str, tuple[str, ...]], ...]
-    label: Label
-    meaning: str
-    slices: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,68 +96,6 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         pairs = yield from save_pairs(folder / "pairs.csv", pairs)
     return (yield from workflows.train(pairs, output, config, contrast=contrast, init=init))
-
-
-def compare(
-    ct: Volume, real: Volume, fake: Volume, *, contrast: str = "", model: str = ""
-) -> Job[Compared]:
-    """Measure a synthetic MR against the real one, by the rules of ``ct2mri evaluate``.
-
-    Parameters
-    ----------
-    ct, real, fake : Volume
-        On one grid, closest axes; ``fake`` in output units.
-    model : str
-        What made ``fake``: a released model's name or a checkpoint; empty if nobody knows.
-
-    Raises
-    ------
-    EvaluationError
-        If no slice shows a head in the CT and in the real MR.
-    """
-    import numpy as np
-
-    from napari_ct2mri.app.workflows.reference import find_reference
-    from napari_ct2mri.evaluation import MEANING, TITLES, Report, score_patient
-    from napari_ct2mri.pix2pix.pairs import PairRow
-    from napari_ct2mri.pix2pix.slices import PatientPair
-
-    yield Progress(0, 1, "patients measured")
-    row = PairRow(Path(), Path(), "layers", contrast or "MR", "test")
-    reference = find_reference(PatientPair((row,), ct, real))
-    if reference is None:
-        raise EvaluationError("no slice shows a head both in the CT and in the real MR")
-    label, doubt = _label(reference, model)
-    notes = list(doubt)
-    if left_out := len(ct.data) - len(reference.slices):
-        notes.append(f"{left_out} slices left out: the CT or the MR shows no head there")
-    for text in notes:
-        yield Notice(text)
-    made = fake.data[reference.slices].astype(np.float32, copy=False)
-    images = reference.images(made, label, Path(model).stem if model else "synthetic")
-    black = images.by("black", np.zeros_like(images.real))
-    table = Report((*score_patient(images), *score_patient(black))).table("patients")
-    columns = zip(*(row[-len(TITLES) :] for row in table.rows), strict=True)
-    figures = tuple(zip(TITLES.values(), columns, strict=True))
-    predictors = (images.predictor, black.predictor)
-    return Compared(predictors, figures, label, MEANING[label], len(reference.slices))
-
-
-def _label(reference: Reference, model: str) -> tuple[Label, tuple[str, ...]]:
-    """What the model has seen of this head; and why that is unknown, where it is."""
-    from napari_ct2mri.evaluation import label_of
-    from napari_ct2mri.pix2pix.checkpoint import Checkpoint, read_header
-    from napari_ct2mri.pix2pix.zoo import find_model
-
-    if not model:
-        return "unknown", ("the synthetic layer does not say which model made it",)
-    try:
-        known = Checkpoint(read_header(find_model(model)), {})
-    except CheckpointError as error:
-        return "unknown", (f"the model cannot be asked whom it has seen: {error}",)
-    ct = reference.pair.ct
-    slices = ct.data[reference.slices]
-    return label_of(slices, ct.unit, known.trained_on, known.selected_on), ()
 
 
 def _row(path: Path, number: int, entry: PairEntry) -> PairRow:

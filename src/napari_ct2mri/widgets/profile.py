@@ -1,0 +1,224 @@
+"""Real and synthetic MR along a line that a person draws across a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph as pg
+from napari.utils.theme import get_theme
+from numpy.typing import NDArray
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_ct2mri.errors import EvaluationError
+from napari_ct2mri.evaluation.maps import Point, Profile, line_profile
+from napari_ct2mri.imaging.intensity import MrRange, mr_to_unit, unit_to_output
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer, Shapes
+
+__all__ = ["Along", "ProfileView"]
+
+_PLOT_PX = 210
+_LINE = "profile line"
+_LINE_COLOUR = "#ffd400"
+_REAL, _FAKE = "#1f9bd6", "#e8833a"  # as in widgets/curves.py
+_ASK = (
+    "Press the button, then press in the image where the line begins, drag, and let go. It goes "
+    "through all slices, and can be moved; the profile is that of the slice in view."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Along:
+    """Two volumes on one grid, ready to be read along a line.
+
+    Attributes
+    ----------
+    real, fake : (z, y, x)
+        In their own units, and in output units.
+    range : MrRange
+        Of the real one.
+    is_picture : bool
+    spacing : (y, x), mm
+    scale, translate : (y, x)
+        Of the layers in the viewer.
+    """
+
+    real: NDArray[np.generic]
+    fake: NDArray[np.generic]
+    range: MrRange
+    is_picture: bool
+    spacing: Point
+    scale: Point
+    translate: Point
+
+    def profiles(self, index: int, start: Point, stop: Point) -> tuple[Profile, Profile]:
+        """Real and synthetic along a line from ``start`` to ``stop`` (y, x), both output units."""
+        unit = mr_to_unit(self.real[index], self.range)
+        real = unit_to_output(unit, is_picture=self.is_picture)
+        a, b = self._pixel(start), self._pixel(stop)
+        return (
+            line_profile(real, a, b, self.spacing),
+            line_profile(self.fake[index], a, b, self.spacing),
+        )
+
+    def _pixel(self, world: Point) -> Point:
+        y, x = ((w - t) / s for w, t, s in zip(world, self.translate, self.scale, strict=True))
+        return y, x
+
+
+class ProfileView(QWidget):
+    """A button that begins a line, and the values along it.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    index_in_view : callable
+        Which slice the viewer shows; None beyond the compared stack.
+    """
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, index_in_view: Callable[[], int | None]
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._index_in_view = index_in_view
+        self._along: Along | None = None
+        self._layer: Shapes | None = None
+        self.button = QPushButton("Draw a line")
+        self.button.setToolTip("Adds a layer of shapes; a second line takes the place of the first")
+        self.button.clicked.connect(self.draw)
+        self.words = QLabel(_ASK)
+        self.words.setWordWrap(True)
+        self.plot = _Plot(viewer)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 6, 0, 0)
+        for part in (self.button, self.words, self.plot):
+            layout.addWidget(part)
+        layout.addStretch(1)
+        viewer.dims.events.current_step.connect(self.renew)
+        viewer.layers.events.removed.connect(self._forget)
+        self.empty()
+
+    def empty(self) -> None:
+        """Wait for a comparison."""
+        self._along = None
+        self.renew()
+
+    def look_at(self, along: Along) -> None:
+        """Take the volumes of a comparison."""
+        self._along = along
+        self.plot.set_units("grey level" if along.is_picture else "output units", along.is_picture)
+        self.renew()
+
+    def draw(self) -> None:
+        """Let the person draw a line in the axial plane."""
+        dims = self._viewer.dims
+        dims.ndisplay = 2
+        dims.order = tuple(range(dims.ndim))
+        if self._layer is None:
+            self._layer = self._add_layer()
+            self._layer.events.data.connect(self.renew)
+            self._layer.events.set_data.connect(self.renew)
+        self._viewer.layers.selection.active = self._layer
+        self._layer.mode = "add_line"
+
+    def renew(self, _: object = None) -> None:
+        """Draw the profile of the slice in view, or say why there is none."""
+        profiles, why = self._profiles()
+        self.words.setText(why)
+        self.words.setVisible(bool(why))
+        self.plot.setVisible(profiles is not None)
+        self.button.setEnabled(self._along is not None)
+        if profiles is not None:
+            self.plot.show_profiles(*profiles)
+
+    def _profiles(self) -> tuple[tuple[Profile, Profile] | None, str]:
+        if self._along is None:
+            return None, "Compare first; then draw a line across the head."
+        line = self._line()
+        if line is None:
+            return None, _ASK
+        index = self._index_in_view()
+        if index is None:
+            return None, "The slice in view lies beyond the compared layers."
+        try:
+            real, fake = self._along.profiles(index, *line)
+        except EvaluationError as error:
+            return None, str(error)
+        if np.isnan(real.values).all():
+            return None, "The line lies outside the images; move it onto the head."
+        return (real, fake), ""
+
+    def _line(self) -> tuple[Point, Point] | None:
+        """Both ends of the chosen line, else of the latest, (y, x) in the world."""
+        if self._layer is None:
+            return None
+        kinds = self._layer.shape_type
+        lines = [i for i, kind in enumerate(kinds) if kind == "line"]
+        chosen = [i for i in lines if i in self._layer.selected_data]
+        if not lines:
+            return None
+        ends = self._layer.data[(chosen or lines)[-1]]
+        start, stop = (self._layer.data_to_world(end)[-2:] for end in (ends[0], ends[-1]))
+        return (float(start[0]), float(start[1])), (float(stop[0]), float(stop[1]))
+
+    def _add_layer(self) -> Shapes:
+        assert self._along is not None
+        return self._viewer.add_shapes(
+            ndim=2,
+            name=_LINE,
+            scale=self._along.scale,
+            translate=self._along.translate,
+            units=("pixel" if self._along.is_picture else "mm",) * 2,
+            axis_labels=("y", "x"),
+            edge_color=_LINE_COLOUR,
+            edge_width=1,
+        )
+
+    def _forget(self, event: Any) -> None:
+        layer: Layer = event.value
+        if layer is self._layer:
+            self._layer = None
+            self.renew()
+
+
+class _Plot(pg.PlotWidget):
+    """Two curves in the colours of the viewer's theme."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.setFixedHeight(_PLOT_PX)
+        self.getAxis("left").enableAutoSIPrefix(False)
+        self.getAxis("bottom").enableAutoSIPrefix(False)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        self.legend = self.addLegend(offset=(-4, 4), labelTextSize="8pt")
+        self.real = self.plot([], [], pen=pg.mkPen(_REAL, width=2), name="real")
+        self.fake = self.plot([], [], pen=pg.mkPen(_FAKE, width=2), name="synthetic")
+        viewer.events.theme.connect(self._paint)
+        self._paint()
+
+    def set_units(self, values: str, is_picture: bool) -> None:
+        """Name the axes."""
+        self.setLabel("left", values)
+        self.setLabel("bottom", "pixels along the line" if is_picture else "mm along the line")
+
+    def show_profiles(self, real: Profile, fake: Profile) -> None:
+        """Draw both; gaps where the line leaves the image."""
+        self.real.setData(real.distance, real.values, connect="finite")
+        self.fake.setData(fake.distance, fake.values, connect="finite")
+
+    def _paint(self, _: object = None) -> None:
+        theme = get_theme(self._viewer.theme)
+        text = theme.text.as_hex()
+        self.setBackground(theme.background.as_hex())
+        for side in ("left", "bottom"):
+            self.getAxis(side).setPen(text)
+            self.getAxis(side).setTextPen(text)
+        self.legend.setLabelTextColor(text)
