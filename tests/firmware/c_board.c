@@ -1,5 +1,5 @@
 /* The board's end of the link as a library: a line of two buffers, a clock that is told, a store in
- * RAM that behaves as flash does and whose power can be cut at any of its operations.
+ * RAM that behaves as flash does, may fail, and whose power can be cut at any of its operations.
  *
  * A cut leaves the operation undone, half done or done, and whatever the program would have done
  * next does not happen: the call that fed the board returns. */
@@ -21,6 +21,8 @@ typedef struct {
   uint8_t *slots[2];
   uint8_t in[RING];
   size_t in_put, in_taken;
+  uint8_t late[RING];     /* what comes once the board computes */
+  size_t late_size;
   uint32_t lost;
   uint8_t *out;
   size_t out_room, out_size;
@@ -29,6 +31,8 @@ typedef struct {
   uint32_t operations;    /* writes and erasures since the board was made */
   uint32_t cut_at;        /* the operation that is cut; 0: none */
   int cut_kind;
+  uint32_t fail_at;       /* the operation that fails, undone; 0: none */
+  int is_silent;          /* and says that it was done */
   uint32_t random;
   int is_off;
   uint32_t violations;    /* what no flash would do as asked */
@@ -40,6 +44,8 @@ c_board *c_board_new(uint32_t bytes, uint32_t unit, uint32_t page, int is_flash,
 void c_board_free(c_board *board);
 void c_board_power_on(c_board *board);
 size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *out, size_t room);
+void c_board_feed_late(c_board *board, const uint8_t *bytes, size_t size);
+void c_board_fail(c_board *board, uint32_t operations, int silently);
 void c_board_cut(c_board *board, uint32_t operations, int kind, uint32_t seed);
 size_t c_board_tick(c_board *board, uint32_t microseconds, uint8_t *out, size_t room);
 uint32_t c_board_operations(const c_board *board);
@@ -59,7 +65,6 @@ static uint8_t chance(c_board *board) { /* Marsaglia 2003 */
 
 /* 1 if the power goes at this operation. */
 static int is_cut(c_board *board) {
-  ++board->operations;
   return board->cut_at != 0 && board->operations == board->cut_at;
 }
 
@@ -71,7 +76,10 @@ static void power_off(c_board *board) {
 
 static int is_flash(const c_board *board) { return board->port.store.spare != NULL; }
 
-static void write_page(c_board *board, uint8_t *to, const uint8_t *bytes, uint32_t size) {
+static int write_page(c_board *board, uint8_t *to, const uint8_t *bytes, uint32_t size) {
+  if (++board->operations == board->fail_at) {
+    return board->is_silent ? 0 : -1;
+  }
   const int cut = is_cut(board);
   for (uint32_t i = 0; i < size && !(cut && board->cut_kind == CUT_BEFORE); ++i) {
     const uint8_t reached = cut && board->cut_kind == CUT_TORN ? chance(board) : 0xFF;
@@ -85,6 +93,7 @@ static void write_page(c_board *board, uint8_t *to, const uint8_t *bytes, uint32
   if (cut) {
     power_off(board);
   }
+  return 0;
 }
 
 static int write(void *user, uint32_t slot, uint32_t offset, const uint8_t *bytes, uint32_t size) {
@@ -98,7 +107,9 @@ static int write(void *user, uint32_t slot, uint32_t offset, const uint8_t *byte
   while (size > 0) {
     const uint32_t room = board->page - offset % board->page;
     const uint32_t count = size < room ? size : room;
-    write_page(board, board->slots[slot] + offset, bytes, count);
+    if (write_page(board, board->slots[slot] + offset, bytes, count) != 0) {
+      return -1;
+    }
     offset += count;
     bytes += count;
     size -= count;
@@ -112,6 +123,9 @@ static int erase(void *user, uint32_t slot, uint32_t offset) {
   if (offset % store->unit != 0 || offset >= store->bytes + 2 * store->unit) {
     ++board->violations;
     return -1;
+  }
+  if (++board->operations == board->fail_at) {
+    return board->is_silent ? 0 : -1;
   }
   const int cut = is_cut(board);
   uint8_t *bytes = board->slots[slot] + offset;
@@ -132,9 +146,23 @@ static int sync(void *user) {
 
 /* ---- the line and the clock ---- */
 
+static void arrive(c_board *board, const uint8_t *bytes, size_t size) {
+  for (size_t i = 0; i < size; ++i) {
+    if (board->in_put - board->in_taken < RING) {
+      board->in[board->in_put++ % RING] = bytes[i];
+    } else {
+      ++board->lost;
+    }
+  }
+}
+
 static size_t receive(void *user, uint8_t *out, size_t room) {
   c_board *board = user;
   size_t count = 0;
+  if (board->late_size > 0 && board->session.runs.state == CT_RUN_COMPUTING) {
+    arrive(board, board->late, board->late_size);
+    board->late_size = 0;
+  }
   while (count < room && board->in_taken < board->in_put) {
     out[count++] = board->in[board->in_taken++ % RING];
   }
@@ -210,6 +238,7 @@ void c_board_free(c_board *board) {
 void c_board_power_on(c_board *board) {
   board->is_off = 0;
   board->in_put = board->in_taken = board->lost = 0;
+  board->late_size = 0;
   board->rate = board->port.rates[0];
   memset(&board->session, 0xA5, sizeof board->session);
   memset(board->port.memory, 0xA5, board->port.memory_bytes);
@@ -221,13 +250,7 @@ void c_board_power_on(c_board *board) {
 /* Bytes arrive; what the board says to them, at most room bytes, is stored in out. What it could not
  * say comes at the next call. Returns its size. A board that is off says nothing. */
 size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *out, size_t room) {
-  for (size_t i = 0; i < size; ++i) {
-    if (board->in_put - board->in_taken < RING) {
-      board->in[board->in_put++ % RING] = bytes[i];
-    } else {
-      ++board->lost;
-    }
-  }
+  arrive(board, bytes, size);
   board->out = out;
   board->out_room = room;
   board->out_size = 0;
@@ -246,6 +269,20 @@ size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *
 size_t c_board_tick(c_board *board, uint32_t passed, uint8_t *out, size_t room) {
   board->now += passed;
   return c_board_feed(board, out, 0, out, room);
+}
+
+/* Bytes that arrive once the board computes, after its first layer. */
+void c_board_feed_late(c_board *board, const uint8_t *bytes, size_t size) {
+  for (size_t i = 0; i < size && board->late_size < RING; ++i) {
+    board->late[board->late_size++] = bytes[i];
+  }
+}
+
+/* Let the operation fail that is so many further on, 1: the next; nothing of it happens, and it says
+ * so or not. */
+void c_board_fail(c_board *board, uint32_t operations, int silently) {
+  board->is_silent = silently;
+  board->fail_at = board->operations + operations;
 }
 
 /* Cut the power at the operation that is so many further on, 1: the next. */

@@ -49,6 +49,8 @@ def load(compiler: str = "cc", optimize: str = "-O2") -> ctypes.CDLL:
         "power_on": (None, [pointer]),
         "feed": (size, [pointer, ctypes.c_char_p, size, ctypes.c_char_p, size]),
         "tick": (size, [pointer, u32, ctypes.c_char_p, size]),
+        "feed_late": (None, [pointer, ctypes.c_char_p, size]),
+        "fail": (None, [pointer, u32, ctypes.c_int]),
         "cut": (None, [pointer, u32, ctypes.c_int, u32]),
         "operations": (u32, [pointer]),
         "violations": (u32, [pointer]),
@@ -101,6 +103,14 @@ class CBoard:
     def power_cycle(self) -> None:
         """Off and on: all is forgotten but the slots."""
         self._lib.c_board_power_on(self._board)
+
+    def feed_late(self, data: bytes) -> None:
+        """Bytes that arrive while the board computes the next slice, after its first layer."""
+        self._lib.c_board_feed_late(self._board, data, len(data))
+
+    def fail(self, operations: int, silently: bool = False) -> None:
+        """The store's operation that is so many further on (1: the next) fails; it may lie."""
+        self._lib.c_board_fail(self._board, operations, silently)
 
     def cut(self, operations: int, kind: Cut = Cut.TORN, seed: int = 1) -> None:
         """The power goes at the store's operation that is so many further on (1: the next)."""

@@ -28,15 +28,16 @@ JUMP = 1 << 31
 def cobs(data: bytes) -> bytes:
     """Cheshire & Baker 1999, without the zero at the end."""
     out = bytearray()
-    runs = data.split(b"\0")
+    *runs, last = data.split(b"\0")
     for run in runs:
         while len(run) >= 254:
             out += b"\xff" + run[:254]
             run = run[254:]
-            if not run and run is runs[-1]:
-                break
         out += bytes([len(run) + 1]) + run
-    return bytes(out)
+    while len(last) > 254:
+        out += b"\xff" + last[:254]
+        last = last[254:]
+    return bytes(out) + bytes([len(last) + 1]) + last
 
 
 def uncobs(data: bytes) -> bytes:

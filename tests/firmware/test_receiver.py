@@ -341,6 +341,10 @@ def test_what_a_push_refuses(library: ctypes.CDLL, box: Container) -> None:
     assert refused(lambda: client.ask(link.BEGIN, bytes(36)))[0] == 6
     assert refused(lambda: client.write(0, bytes(8)))[0] == 5
     client.begin(data)
+    assert client.write(0, data[:8]) == 8
+    assert refused(lambda: client.ask(link.BEGIN, big))[0] == 6
+    assert refused(lambda: client.write(8, data[8:16]))[0] == 5  # it has ended the push before
+    client.begin(data)
     assert refused(lambda: client.ask(link.COPY, struct.pack("<IIH", 0, 0, 1)))[0] == 7
     assert refused(lambda: client.commit(data[:-1]))[0] == 5  # not what was begun
     assert refused(lambda: client.commit(data))[0] == 8  # nothing was written
@@ -371,7 +375,8 @@ def test_the_last_bytes_may_be_odd(library: ctypes.CDLL) -> None:
     for at in range(0, len(odd), 1024):
         client.write(at, odd[at : at + 1024])
     assert client.hashes(0, 1, 1) == [hashlib.sha256(odd[4096:]).digest()[:16]]
-    assert refused(lambda: client.write(5248, odd[5248:5252], False))[0] == 4
+    assert refused(lambda: client.write(5248, odd[5248:5252]))[0] == 4  # nor a multiple of 8
+    assert refused(lambda: client.write(5248, bytes(8)))[0] == 4  # beyond
     assert refused(lambda: client.commit(odd)) == (102, 0)  # not what a container begins with
     assert board.violations == 0
 
@@ -431,6 +436,13 @@ def test_hashes_outside(
     assert refused(lambda: client.hashes(slot, first, count))[0] == number
 
 
+def test_as_many_hashes_as_an_answer_holds(library: ctypes.CDLL) -> None:
+    client = Client(to_library(CBoard(library, 1 << 18)))
+    client.begin(bytes(1 << 18))
+    assert client.hashes(0, 20, 32) == [hashlib.sha256(b"\xff" * 4096).digest()[:16]] * 32
+    assert refused(lambda: client.hashes(0, 20, 33)) == (4, 20)
+
+
 @pytest.mark.parametrize(
     ("start", "to", "count"), [(0, 0, 0), (7, 0, 1), (0, 7, 1), (0, 0, 8), (0xFFFFFFFF, 0, 1)]
 )
@@ -469,6 +481,68 @@ def test_a_refused_model_leaves_the_old_one(library: ctypes.CDLL, box: Container
         board.power_cycle()
         assert client.hello().digest == hashlib.sha256(old).digest()
         assert client.test() == 0
+
+
+@pytest.mark.parametrize("is_flash", [True, False])
+def test_a_store_that_fails(library: ctypes.CDLL, box: Container, is_flash: bool) -> None:
+    """At any operation of a push: told by its number, the old model stays, again is enough."""
+    old, new = pack(box), pack(boxed(random_model(4, 3, 2, seed=5), 5))
+    board = board_with(library, box, page=1024, unit=4096, is_flash=is_flash)
+    client = Client(to_library(board))
+    before, start = [bytes(board.slot(slot)) for slot in (0, 1)], board.operations
+    client.push(new)
+    for number in range(1, board.operations - start + 1):
+        for slot in (0, 1):
+            board.slot(slot)[:] = before[slot]
+        board.power_cycle()
+        board.fail(number)
+        assert refused(lambda: client.push(new))[0] == 11
+        assert client.hello().digest == hashlib.sha256(old).digest()
+        assert client.test() == 0
+        client.push(new)
+        board.power_cycle()
+        assert client.hello().digest == hashlib.sha256(new).digest()
+        assert client.test() == 0
+    assert board.violations == 0
+
+
+@pytest.mark.parametrize("is_flash", [True, False])
+def test_a_store_that_lies(library: ctypes.CDLL, box: Container, is_flash: bool) -> None:
+    """It says that it has done what it has not: seen when read back, or made good."""
+    old, new = pack(box), pack(boxed(random_model(4, 3, 2, seed=5), 5))
+    board = board_with(library, box, page=4096, unit=4096, is_flash=is_flash)
+    client = Client(to_library(board))
+    before, start = [bytes(board.slot(slot)) for slot in (0, 1)], board.operations
+    client.push(new)
+    told = []
+    for number in range(1, board.operations - start + 1):
+        for slot in (0, 1):
+            board.slot(slot)[:] = before[slot]
+        board.power_cycle()
+        board.fail(number, silently=True)
+        try:
+            client.push(new)
+            expected = new  # a unit of the container that was not erased is, when it is written
+        except BoardError as error:
+            expected = old
+            told.append(error.number)
+        board.power_cycle()
+        assert client.hello().digest == hashlib.sha256(expected).digest()
+        assert client.test() == 0
+    assert set(told) == {11}
+    assert len(told) >= 9
+
+
+def test_a_block_that_failed_is_expected_again(library: ctypes.CDLL, box: Container) -> None:
+    data = pack(box)
+    board = board_with(library)
+    client = Client(to_library(board))
+    client.begin(data)
+    for at in range(0, 3072, 1024):
+        client.write(at, data[at : at + 1024])
+    board.fail(1)
+    assert refused(lambda: client.write(3072, data[3072:4096])) == (11, 3072)
+    assert client.write(3072, data[3072:4096]) == 0  # `next` is the block's first byte
 
 
 def test_a_model_of_another_firmware_is_told_at_power_on(
@@ -610,7 +684,8 @@ def test_an_ack_says_of_which_slice(library: ctypes.CDLL, box: Container) -> Non
 
 
 def test_what_a_slice_refuses(library: ctypes.CDLL, wide: Container) -> None:
-    client = Client(to_library(board_with(library, wide)))
+    board = board_with(library, wide)
+    client = Client(to_library(board))
     whole = encode(hu_slices(6, 1)[0])
     for plane, flags in ((3, 0), (255, 0), (6, link.NETWORK)):
         assert refused(lambda p=plane, f=flags: client.send_plane(p, f, whole)) == (4, plane)
@@ -621,7 +696,9 @@ def test_what_a_slice_refuses(library: ctypes.CDLL, wide: Container) -> None:
     assert refused(lambda: client.send_plane(0, 0, whole[:-9])) == (13, 1)  # ends too early
     client.slices += 1
     assert refused(lambda: client.send_plane(0, 0, whole + bytes(3)))[0] == 13
-    assert refused(client.run)[0] == 5  # and is dropped
+    assert refused(client.run)[0] == 5
+    (answer,) = say(board, parts(client.slices, whole, size=9)[1])
+    assert answer.payload == struct.pack("<IB", 0, 0)  # dropped: none is in progress
     client.slices += 1
     client.send_plane(0, 0, whole)
 
@@ -671,18 +748,18 @@ def say_again(board: CBoard, id_: int, offset: int, end: int) -> list[Answer]:
 
 
 def test_the_next_slice_comes_while_one_is_computed(library: ctypes.CDLL, box: Container) -> None:
-    """RUN and the next slice in one breath: taken between two layers, both right."""
+    """The next slice and its RUN arrive between two layers: taken there, both right."""
     board = board_with(library, box)
     images = [noise(seed, 16, 24) for seed in range(10, 14)]
-    breath = []
-    for id_, image in enumerate(images, start=1):
-        breath += parts(id_, b"\0" + image.tobytes(), 0, link.NETWORK)
-        breath.append(run_frame(id_, id_))
-    said = say(board, *breath)
+    breath = [
+        [*parts(id_, b"\0" + image.tobytes(), 0, link.NETWORK), run_frame(id_, id_)]
+        for id_, image in enumerate(images, start=1)
+    ]
+    board.feed_late(b"".join(breath[1] + breath[2] + breath[3]))
+    said = say(board, *breath[0])
     kinds = [a.kind for a in said]
+    assert kinds[:3] == [link.ACK, link.ACK, 0x88]  # the second slice was in before the first MR
     assert kinds.count(link.ACK) == 4
-    first_run = kinds.index(0x88)
-    assert kinds[:first_run].count(link.ACK) >= 2  # the second slice was in before the first MR
     for id_, image in enumerate(images, start=1):
         mr = decode(mr_of(said, id_), (16, 24), np.uint8)
         assert np.array_equal(mr, expected_mr(box, image[..., None]))
@@ -706,10 +783,28 @@ def test_an_mr_comes_before_the_answer_to_the_next_run(
     assert order == [(0x88, 1), (link.MR, 1), (0x88, 2), (link.MR, 2)]
 
 
+def test_an_mr_that_is_sent_again_is_not_written_over(library: ctypes.CDLL) -> None:
+    """The third run has to wait for the place of the first, which goes out once more."""
+    large = boxed(random_model(4, 3, 2, size=(48, 64)))
+    board = board_with(library, large, room=64)
+    images = [noise(seed, 48, 64) for seed in (30, 31, 32)]
+    breath = [
+        [*parts(id_, b"\0" + image.tobytes(), 0, link.NETWORK), run_frame(id_, id_)]
+        for id_, image in enumerate(images, start=1)
+    ]
+    first, _ = (mr_of(say(board, *breath[id_ - 1]), id_) for id_ in (1, 2))
+    assert len(first) > 2048  # more than one frame, so that it is encoded in several steps
+    said = say(board, again(1, 60, 0, len(first)), *breath[2])
+    assert mr_of(said, 1) == first
+    mr = decode(mr_of(said, 3), (48, 64), np.uint8)
+    assert np.array_equal(mr, expected_mr(large, images[2][..., None]))
+
+
 def test_a_run_said_twice_is_done_once(library: ctypes.CDLL, box: Container) -> None:
     board = board_with(library, box)
     breath = [*parts(1, b"\0" + noise(1, 16, 24).tobytes(), 0, link.NETWORK), run_frame(1, 1)]
-    said = say(board, *breath, run_frame(1, 1))  # the second while the first is computed
+    board.feed_late(run_frame(1, 1))
+    said = say(board, *breath)
     assert [a.kind for a in said] == [link.ACK, 0x88, link.MR]
     assert [a.kind for a in say(board, run_frame(1, 1))] == [0x88]  # its answer, not the MR again
     (stats,) = say(board, frame(link.STATS, 2, b"\0"))
@@ -721,9 +816,14 @@ def test_hello_ends_a_run(library: ctypes.CDLL, box: Container) -> None:
     board = board_with(library, box)
     hello = frame(link.HELLO, 0, struct.pack("<BI", 1, 77))
     slice_ = parts(1, b"\0" + noise(1, 16, 24).tobytes(), 0, link.NETWORK)
-    said = say(board, *slice_, run_frame(1, 1), hello, frame(link.TEST, 1))
-    assert [a.kind for a in said] == [link.ACK, 0x81, 0x8B]
-    assert struct.unpack_from("<I", said[-1].payload)[0] == 0
+    for late in (False, True):
+        if late:
+            board.feed_late(hello + frame(link.TEST, 1))
+        said = say(board, *slice_, run_frame(1, 1), *([] if late else (hello, frame(link.TEST, 1))))
+        assert [a.kind for a in said] == [link.ACK, 0x81, 0x8B]
+        assert struct.unpack_from("<I", said[-1].payload)[0] == 0
+        (stats,) = say(board, frame(link.STATS, 9, b"\0"))
+        assert struct.unpack_from("<I", stats.payload)[0] == 0
     said = say(board, *slice_, run_frame(1, 2))  # the id of the session before is free again
     assert [a.kind for a in said] == [link.ACK, 0x88, link.MR]
 
@@ -731,7 +831,8 @@ def test_hello_ends_a_run(library: ctypes.CDLL, box: Container) -> None:
 def test_a_reset_while_it_computes(library: ctypes.CDLL, box: Container) -> None:
     board = board_with(library, box)
     slice_ = parts(1, b"\0" + noise(1, 16, 24).tobytes(), 0, link.NETWORK)
-    said = say(board, *slice_, run_frame(1, 1), frame(link.RESET, 2))
+    board.feed_late(frame(link.RESET, 2) + frame(link.HELLO, 0, bytes(5)))
+    said = say(board, *slice_, run_frame(1, 1))
     assert [a.kind for a in said] == [link.ACK, 0x8C]
     assert Client(to_library(board)).hello().status == 0
 
@@ -743,16 +844,19 @@ def test_a_commit_waits_for_the_run(library: ctypes.CDLL, box: Container) -> Non
     client = Client(to_library(board))
     client.begin(data)
     image = noise(2, 16, 24)
-    breath = [*parts(1, b"\0" + image.tobytes(), 0, link.NETWORK), run_frame(1, 50)]
+    late = []
     for at in range(0, len(data), 1024):
         place = struct.pack("<I", at)
-        breath.append(frame(link.WRITE, at >> 10, place + data[at : at + 1024]))
-    said = say(board, *breath, frame(link.COMMIT, 51, identity(data)))
+        late.append(frame(link.WRITE, at >> 10, place + data[at : at + 1024]))
+    board.feed_late(b"".join((*late, frame(link.COMMIT, 51, identity(data)))))
+    said = say(board, *parts(1, b"\0" + image.tobytes(), 0, link.NETWORK), run_frame(1, 50))
     assert [a.kind for a in said if a.kind != link.ACK] == [0x88, link.MR, 0x87]
     mr = decode(mr_of(said, 1), (16, 24), np.uint8)
     assert np.array_equal(mr, expected_mr(box, image[..., None]))
-    assert client.hello().digest == hashlib.sha256(data).digest()
+    client.slices = 1
     assert refused(client.run)[0] == 5  # what was sent for the old model is gone
+    assert refused(lambda: say_again(board, 1, 0, 8))[0] == 4
+    assert client.hello().digest == hashlib.sha256(data).digest()
 
 
 # ---- what is told, L14 and L15 ----

@@ -168,5 +168,9 @@ int ct_store_commit(const ct_store *store, uint32_t slot, const ct_identity *ide
   if (store->sync(store->user) != 0) {
     return -1;
   }
-  return write_note(store, slot, record_at(store), RECORD, identity, sequence);
+  if (write_note(store, slot, record_at(store), RECORD, identity, sequence) != 0) {
+    (void)erase_note(store, slot, record_at(store)); /* it may be there, and is not to be found */
+    return -1;
+  }
+  return 0;
 }
