@@ -98,7 +98,7 @@ _ALL = (
     Board(
         "host",
         "this machine",
-        "standard input and output",
+        "a pseudo-terminal",
         slot=Memory("file", 64 * _MIB),
         work=Memory("heap", 2048 * _MIB),
         needs=(Tool("cc", "apt-get install gcc"), _MAKE),

@@ -49,6 +49,7 @@ typedef struct {
   pthread_mutex_t lock;
   pthread_cond_t change;
   ct_ring in, out;
+  size_t seen; /* what of both had moved when the board last had nothing to do */
   uint8_t *slots;
 } ct_host;
 
@@ -201,9 +202,10 @@ static void wait_a_little(void *user) {
   until.tv_sec += until.tv_nsec / 1000000000L;
   until.tv_nsec %= 1000000000L;
   pthread_mutex_lock(&host->lock);
-  if (host->in.put == host->in.taken) {
+  if (host->in.put + host->out.taken == host->seen) {
     pthread_cond_timedwait(&host->change, &host->lock, &until);
   }
+  host->seen = host->in.put + host->out.taken;
   pthread_mutex_unlock(&host->lock);
 }
 
