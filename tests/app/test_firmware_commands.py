@@ -102,11 +102,11 @@ def test_slices_that_show_nothing(model: Path, tmp_path: Path, fails: Fails) -> 
 def test_a_board_too_small_says_by_how_much(
     model: Path, pictures: Path, tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = replace(BOARDS["c6748-lcdk"], work=Memory("DDR2", 50_000))
+    small = replace(BOARDS["c6748-lcdk"], work=Memory("DDR2", 5_000))
     monkeypatch.setitem(BOARDS, "c6748-lcdk", small)
     line = fails("export", model, tmp_path / "out", "--calibration", pictures,
                  "--board", "c6748-lcdk")  # fmt: skip
-    assert "c6748-lcdk has 50000 bytes of DDR2 for arena and slices, and" in line
+    assert "c6748-lcdk has 5000 bytes of DDR2 for arena and slices, and" in line
     assert "too few; " in line
     assert "fit" in line
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -131,12 +132,15 @@ def killed(folder: Path, store: Path, container: Container, after_s: float) -> b
 
 
 def children() -> list[int]:
-    """QEMU processes that this one has started."""
-    found = subprocess.run(
-        ["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True
-    )
-    rows = [row.split() for row in found.stdout.splitlines()]
-    return [int(pid) for pid, name in rows if name.startswith("qemu")]
+    """QEMU processes that this one has started, the last one last."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            pid, rest = stat.read_text().split(" ", 1)
+            name, _, fields = rest.rpartition(") ")
+            if name.startswith("(qemu") and int(fields.split()[1]) == os.getpid():
+                found.append(int(pid))
+    return sorted(found)
 
 
 def is_alive(process: int) -> bool:
