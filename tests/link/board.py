@@ -104,6 +104,7 @@ class Board:
         self.incoming: Incoming | None = None
         self.mrs: dict[int, bytes] = {}
         self.outbox: deque[bytes] = deque()  # of an MR
+        self.held: list[bytes] = []
         self.baud = 115200
         whole = [i for i in (0, 1) if self.slots[i].is_whole()]
         self.active = max(whole, key=lambda i: self.slots[i].record[0], default=None)
@@ -111,13 +112,13 @@ class Board:
     def tick(self, ms: float) -> bytes:
         """Time passes; what the board says meanwhile: a frame of an MR, an answer behind all."""
         self.ms += ms
-        if self.outbox:
-            return self.outbox.popleft()
-        if self.busy is None or self.ms < self.busy[0]:
-            return b""
-        _, body, kind, seq, payload = self.busy
-        self.busy = None
-        return self._finish(body, kind, seq, payload)
+        if self.busy is not None and self.ms >= self.busy[0]:
+            _, body, kind, seq, payload = self.busy
+            self.busy = None
+            said = self._finish(body, kind, seq, payload)
+            held, self.held = self.held, []
+            return said + b"".join(self._take(coded) for coded in held)
+        return self.outbox.popleft() if self.outbox else b""
 
     def feed(self, data: bytes) -> bytes:
         """Bytes arrive; what the board answers."""
@@ -127,6 +128,9 @@ class Board:
         return b"".join(self._take(coded) for coded in frames if coded)
 
     def _take(self, coded: bytes) -> bytes:
+        if self.held:  # behind a RUN that waits
+            self.held.append(coded)
+            return b""
         try:
             body = cobs.decode(coded)
         except cobs.DecodeError:
@@ -147,8 +151,12 @@ class Board:
         if kind == HELLO:
             self.busy, self.remembered = None, (b"", b"")
             self.outbox.clear()
+            self.held.clear()
         if body == self.remembered[0]:
             return self.remembered[1]
+        if self.busy is not None and kind in (RUN, TEST, COMMIT):
+            self.held.append(coded)
+            return b""
         self.remembered = (body, b"")
         if kind == RUN:
             self.taken = self._slice_of(payload)
@@ -160,12 +168,15 @@ class Board:
     def _finish(self, body: bytes, kind: int, seq: int, payload: bytes) -> bytes:
         try:
             answer = self._answer(kind, payload)
-            if kind == RUN:
-                self.outbox.extend(self._mr_frames(seq, payload))
             said = frame(kind | 0x80, seq, answer)
         except Refusal as no:
             said = frame(ERROR, seq, struct.pack("<HBI", no.number, kind, no.detail))
+            self.remembered = (body, said)
+            return said
         self.remembered = (body, said)
+        if kind == RUN:  # behind the MR before
+            self.outbox.extend([said, *self._mr_frames(seq, payload)])
+            return b""
         if kind == RESET:
             self.power_cycle()
         return said

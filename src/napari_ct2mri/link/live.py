@@ -5,8 +5,9 @@ While the board computes slice k and its MR arrives, slice k + 1 is on its way (
     host   SLICE 1 ...  RUN 1  SLICE 2 ...    RUN 2  SLICE 3 ...
     board                      computes 1     RUN 1, MR 1 ... (computes 2)   RUN 2, MR 2 ...
 
-RUN goes out right behind the slice's last frame, the next slice right behind RUN. Where a frame was
-lost the board answers ORDER, and the slice goes out again, this time with care.
+RUN goes out right behind the slice's last frame, the next slice right behind RUN; a RUN may follow
+one that is not answered, once no MR is on its way before that. Where a frame was lost the board
+answers ORDER, and the slice goes out again, this time with care.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from napari_ct2mri.link.messages import (
     board_error,
     take,
 )
-from napari_ct2mri.link.session import Chunk, Exchange, Stream
+from napari_ct2mri.link.session import Chunk, Exchange, NoAnswer, Stream
 
 __all__ = ["Answer", "Planes", "Runner"]
 
@@ -93,6 +94,7 @@ class _Slice:
     heard_at: float = 0.0  # of its MR
     was_hurried: bool = False
     was_asked_again: bool = False
+    was_missed: bool = False  # the answer to RUN
     pieces: dict[int, bytes] = field(default_factory=dict)
 
     def missing(self) -> tuple[int, int]:
@@ -102,6 +104,21 @@ class _Slice:
         first = next((at for at in offsets if at not in self.pieces), self.size)
         end = next((at for at in offsets[first // CHUNK :] if at in self.pieces), self.size)
         return first, end
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """A RUN that waits for its answer; ``is_repeat``: of what was lost of an MR."""
+
+    exchange: Exchange
+    slice: _Slice
+    id: int
+    is_repeat: bool = False
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the slice was sent anew meanwhile."""
+        return self.slice.id != self.id or self.slice.stream is None
 
 
 class Runner:
@@ -131,7 +148,7 @@ class Runner:
         self._waiting: deque[_Slice] = deque()
         self._sending: _Slice | None = None
         self._asked: list[_Slice] = []  # RUN is asked, the MR is not whole
-        self._exchange: tuple[Exchange, _Slice, bool] | None = None  # last: of what was lost
+        self._runs: list[_Run] = []
         self._whole: deque[_Slice] = deque()  # the MR is whole, not decoded
         self._before: _Slice | None = None  # sent last, for a shift
         self._done: dict[int, Answer] = {}
@@ -232,7 +249,7 @@ class Runner:
     def _advance(self) -> None:
         """All that can be done before the next bytes arrive."""
         self._take_mr()
-        self._take_answer()
+        self._take_answers()
         self._collect()
         self._ask_again()
         self._watch_stream()
@@ -269,17 +286,30 @@ class Runner:
             return
         owner.pieces[offset] = frame.payload[MR.size :]
         owner.heard_at = self.connection.line.now()
-        if owner.size is None and self._exchange is not None and not owner.was_hurried:
+        if owner.size is None and not owner.was_hurried:
             owner.was_hurried = True  # its answer came before and was lost
-            self._exchange[0].hurry()
+            for run in self._runs:
+                if run.slice is owner:
+                    run.exchange.hurry()
 
-    def _take_answer(self) -> None:
-        if self._exchange is None or not self._exchange[0].is_done:
+    def _take_answers(self) -> None:
+        for run in list(self._runs):
+            if run.exchange.is_done:
+                self._runs.remove(run)
+                self._take_answer(run)
+            elif any(other.exchange.is_done for other in self._runs):
+                self._runs.remove(run)  # one behind it is done, so this one is not said again
+                self.connection.session.forget(run.exchange)
+                run.slice.was_missed = True
+
+    def _take_answer(self, run: _Run) -> None:
+        exchange, slice_ = run.exchange, run.slice
+        if isinstance(exchange.error, NoAnswer):
+            raise exchange.error
+        if run.is_stale:
             return
-        exchange, slice_, is_repeat = self._exchange
-        self._exchange = None
         if exchange.error is not None:
-            self._take_refusal(exchange.error, slice_, is_repeat)
+            self._take_refusal(exchange.error, slice_, run.is_repeat)
             return
         number, slice_.microseconds, size = take(RAN, exchange.result(), "RUN")
         height, width = self._shape
@@ -295,6 +325,8 @@ class Runner:
         number = error.number if isinstance(error, BoardError) else 0
         if is_repeat and number == Number.RANGE:
             self._restart(slice_)
+        elif is_repeat and number == Number.ORDER:
+            return  # its MR waits behind another; it is asked for again
         elif not is_repeat and number == Number.ORDER:
             stream = self.connection.session.stream
             if slice_.stream is stream and stream and not stream.is_done:  # its end is on its way
@@ -318,7 +350,7 @@ class Runner:
         again = [each for each in flight if each.number >= slice_.number]
         for each in again:
             each.stream = each.size = None
-            each.was_hurried = each.was_asked_again = False
+            each.was_hurried = each.was_asked_again = each.was_missed = False
             each.pieces.clear()
         self._asked = [each for each in self._asked if each.number < slice_.number]
         self._waiting.extendleft(reversed(again))
@@ -353,15 +385,20 @@ class Runner:
         if self.connection.session.is_asking or not self._asked:
             return
         oldest = self._asked[0]
-        if oldest.size is None:
-            return
         now = self.connection.line.now()
+        if oldest.size is None:
+            if oldest.was_missed:
+                self._repeat(oldest, 0, 0)
+            return
         is_over = len(self._asked) > 1 and self._asked[1].size is not None
         if (is_over and not oldest.was_asked_again) or now - oldest.heard_at > _QUIET_S:
             oldest.heard_at, oldest.was_asked_again = now, True
-            payload = SENT_AGAIN.pack(oldest.id, REPEAT, *oldest.missing())
-            exchange = self.connection.session.ask(Type.RUN, payload, self._patience_s)
-            self._exchange = (exchange, oldest, True)
+            self._repeat(oldest, *oldest.missing())
+
+    def _repeat(self, slice_: _Slice, offset: int, end: int) -> None:
+        payload = SENT_AGAIN.pack(slice_.id, REPEAT, offset, end)
+        exchange = self.connection.session.ask(Type.RUN, payload, self._patience_s)
+        self._runs.append(_Run(exchange, slice_, slice_.id, is_repeat=True))
 
     def _watch_stream(self) -> None:
         slice_ = self._sending
@@ -375,17 +412,34 @@ class Runner:
 
     def _ask_run(self) -> None:
         slice_ = self._sending
+        if slice_ is None or slice_.stream is None or len(self._asked) > 1:
+            return
+        if not (slice_.stream.is_done if slice_.restarts else slice_.stream.is_sent):
+            return
         session = self.connection.session
-        if slice_ is None or slice_.stream is None or session.is_asking or self._exchange:
+        payload = RUN.pack(slice_.id, _DIGESTS if self.with_digests else 0)
+        if not self._runs and not session.is_asking:
+            if any(each.size is None for each in self._asked):
+                return  # its answer was missed and is asked for again
+            exchange = session.ask(Type.RUN, payload, self._patience_s)
+        elif self._may_ask_behind(slice_):
+            exchange = session.ask_behind(self._runs[0].exchange, payload, self._patience_s)
+        else:
             return
-        is_there = slice_.stream.is_done if slice_.restarts else slice_.stream.is_sent
-        if not is_there or len(self._asked) > 1 or any(s.size is None for s in self._asked):
-            return
-        flags = _DIGESTS if self.with_digests else 0
-        exchange = session.ask(Type.RUN, RUN.pack(slice_.id, flags), self._patience_s)
-        self._exchange = (exchange, slice_, False)
+        self._runs.append(_Run(exchange, slice_, slice_.id))
         self._asked.append(slice_)
         self._sending = None
+
+    def _may_ask_behind(self, slice_: _Slice) -> bool:
+        """Whether the one RUN that is unanswered is that of the slice before, whose MR comes next.
+
+        Else the board would hold RUN, and all that comes behind it, for as long as an MR takes.
+        """
+        if len(self._runs) != 1 or len(self._asked) != 1 or slice_.restarts:
+            return False
+        run = self._runs[0]
+        is_plain = run.exchange.is_sent and not (run.is_repeat or run.is_stale)
+        return is_plain and run.slice is self._asked[0] and not run.slice.restarts
 
     def _send_next(self) -> None:
         """Begin the next slice, once RUN of the one before is on its way."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from napari_ct2mri.errors import LinkError
 from napari_ct2mri.link.frame import Frame, FrameReader, Type, answer_to, encode_frame
@@ -45,7 +46,7 @@ class Exchange:
         self.patience_s = patience_s
         self.answer: bytes | None = None
         self.error: LinkError | None = None
-        self.is_sent = False
+        self.is_sent = self.is_muted = False
         self._tries = 0
         self._retry_at = self._end_at = 0.0
 
@@ -74,7 +75,12 @@ class Exchange:
 
     def hurry(self) -> None:
         """Say it again at once: what arrives shows that the answer was lost."""
-        self._retry_at = 0.0
+        if not self.is_muted:
+            self._retry_at = 0.0
+
+    def mute(self) -> None:
+        """Do not say it again: another request went out behind it, and the board knows that."""
+        self.is_muted, self._retry_at = True, inf
 
     def frame(self, now: float) -> bytes:
         """What to send now: the request, for the first time or again, or nothing."""
@@ -88,7 +94,8 @@ class Exchange:
         if self.is_done or now < self._retry_at:
             return b""
         first, most = _RETRY_S
-        self._retry_at = now + min(first * 2**self._tries, most)
+        if not self.is_muted:
+            self._retry_at = now + min(first * 2**self._tries, most)
         self._tries += 1
         self.is_sent = True
         return encode_frame(self.kind, self.seq, self.payload)
@@ -286,7 +293,7 @@ class Session:
         self.stream: Stream | None = None
         self.sent_bytes = self.received_bytes = 0
         self._reader = FrameReader()
-        self._exchange: Exchange | None = None
+        self._exchanges: list[Exchange] = []
         self._seq = self._stream_seq = 0
         self._rtt_s = self._spread_s = 0.0
         self._backoff = 1
@@ -299,7 +306,7 @@ class Session:
     @property
     def is_asking(self) -> bool:
         """Whether a request waits for its answer."""
-        return self._exchange is not None and not self._exchange.is_done
+        return any(not each.is_done for each in self._exchanges)
 
     @property
     def rto_s(self) -> float:
@@ -311,9 +318,8 @@ class Session:
     @property
     def deadline(self) -> float | None:
         """When :meth:`send` will have something to say though nothing arrives."""
-        times: list[float | None] = []
-        if self._exchange is not None and not self._exchange.is_done:
-            times.append(self._exchange.deadline)
+        waiting = (each for each in self._exchanges if not each.is_done)
+        times: list[float | None] = [each.deadline for each in waiting]
         if self.stream is not None and not self.stream.is_done:
             times.append(self.stream.deadline(self.rto_s))
         return min((t for t in times if t is not None), default=None)
@@ -322,9 +328,24 @@ class Session:
         """Ask; one request at a time (L3)."""
         if self.is_asking:
             raise LinkError(f"{kind.name}: another request still waits for its answer")
+        self._exchanges.clear()
+        return self._add(kind, payload, patience_s)
+
+    def ask_behind(self, before: Exchange, payload: bytes, patience_s: float) -> Exchange:
+        """Ask RUN behind a RUN that waits for its answer, which is not said again then (L13)."""
+        before.mute()
+        self._exchanges = [each for each in self._exchanges if not each.is_done]
+        return self._add(Type.RUN, payload, patience_s)
+
+    def forget(self, exchange: Exchange) -> None:
+        """Wait no longer for an answer."""
+        self._exchanges.remove(exchange)
+
+    def _add(self, kind: Type, payload: bytes, patience_s: float) -> Exchange:
         self._seq = 0 if kind is Type.HELLO else (self._seq + 1) & 0xFF
-        self._exchange = Exchange(kind, self._seq, payload, patience_s)
-        return self._exchange
+        exchange = Exchange(kind, self._seq, payload, patience_s)
+        self._exchanges.append(exchange)
+        return exchange
 
     def begin(self, stream: Stream) -> None:
         """Put a stream on the air, behind what is still there of the one before."""
@@ -334,12 +355,13 @@ class Session:
 
     def drop(self) -> None:
         """Forget the request and the stream in the air; for who begins anew with HELLO."""
-        self._exchange = self.stream = None
+        self._exchanges.clear()
+        self.stream = None
         self.mr.clear()
 
     def send(self, now: float) -> bytes:
         """What to put on the line now."""
-        data = b"" if self._exchange is None else self._exchange.frame(now)
+        data = b"".join(each.frame(now) for each in self._exchanges)
         if self.stream is not None and not self.stream.is_done:
             self._watch(self.stream, now)
             frames = self.stream.frames(now, self._stream_seq, self.window)
@@ -392,21 +414,21 @@ class Session:
         if request in (Type.WRITE, Type.SLICE):
             if self.stream is not None and self.stream.is_in_air(frame.seq):
                 self.stream.error = error
-        elif self._waits_for(frame.seq) and self._exchange and request == self._exchange.kind:
-            self._exchange.error = error
+            return
+        exchange = self._waiting_for(frame.seq)
+        if exchange is not None and request == exchange.kind:
+            exchange.error = error
 
     def _answer(self, frame: Frame) -> None:
-        exchange = self._exchange
-        if not exchange or not self._waits_for(frame.seq):
-            return
-        if frame.type != answer_to(exchange.kind):
+        exchange = self._waiting_for(frame.seq)
+        if exchange is None or frame.type != answer_to(exchange.kind):
             return
         if exchange.kind is Type.HELLO and not _is_same_session(exchange.payload, frame.payload):
             return  # the answer to a HELLO of long ago
         exchange.answer = frame.payload
 
-    def _waits_for(self, seq: int) -> bool:
-        return self.is_asking and self._exchange is not None and self._exchange.seq == seq
+    def _waiting_for(self, seq: int) -> Exchange | None:
+        return next((e for e in self._exchanges if e.seq == seq and not e.is_done), None)
 
 
 def _is_same_session(asked: bytes, answer: bytes) -> bool:
