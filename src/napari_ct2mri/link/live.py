@@ -5,9 +5,9 @@ While the board computes slice k and its MR arrives, slice k + 1 is on its way (
     host   SLICE 1 ...  RUN 1  SLICE 2 ...    RUN 2  SLICE 3 ...
     board                      computes 1     RUN 1, MR 1 ... (computes 2)   RUN 2, MR 2 ...
 
-RUN goes out right behind the slice's last frame, the next slice right behind RUN; a RUN may follow
-one that is not answered, once no MR is on its way before that. Where a frame was lost the board
-answers ORDER, and the slice goes out again, this time with care.
+RUN goes out right behind the slice's last frame, the next slice right behind RUN; one RUN may
+follow another that is not answered. Where a frame was lost the board answers ORDER, and the slice
+goes out again, this time with care.
 """
 
 from __future__ import annotations
@@ -412,15 +412,15 @@ class Runner:
 
     def _ask_run(self) -> None:
         slice_ = self._sending
-        if slice_ is None or slice_.stream is None or len(self._asked) > 1:
+        if slice_ is None or slice_.stream is None:
             return
         if not (slice_.stream.is_done if slice_.restarts else slice_.stream.is_sent):
             return
         session = self.connection.session
         payload = RUN.pack(slice_.id, _DIGESTS if self.with_digests else 0)
         if not self._runs and not session.is_asking:
-            if any(each.size is None for each in self._asked):
-                return  # its answer was missed and is asked for again
+            if len(self._asked) > 1 or any(each.size is None for each in self._asked):
+                return  # what was missed is asked for first
             exchange = session.ask(Type.RUN, payload, self._patience_s)
         elif self._may_ask_behind(slice_):
             exchange = session.ask_behind(self._runs[0].exchange, payload, self._patience_s)
@@ -431,15 +431,15 @@ class Runner:
         self._sending = None
 
     def _may_ask_behind(self, slice_: _Slice) -> bool:
-        """Whether the one RUN that is unanswered is that of the slice before, whose MR comes next.
+        """Whether one RUN is unanswered, that of the slice before, and at most one MR on its way.
 
         Else the board would hold RUN, and all that comes behind it, for as long as an MR takes.
         """
-        if len(self._runs) != 1 or len(self._asked) != 1 or slice_.restarts:
+        if len(self._runs) != 1 or len(self._asked) > 2 or slice_.restarts:
             return False
         run = self._runs[0]
         is_plain = run.exchange.is_sent and not (run.is_repeat or run.is_stale)
-        return is_plain and run.slice is self._asked[0] and not run.slice.restarts
+        return is_plain and run.slice is self._asked[-1] and not run.slice.restarts
 
     def _send_next(self) -> None:
         """Begin the next slice, once RUN of the one before is on its way."""
