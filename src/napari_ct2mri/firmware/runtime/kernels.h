@@ -29,10 +29,9 @@
  * (16 KiB) in the first cache and its weights in the second; it reads each weight once for all
  * pixels if the loop over pairs of channels is outside, the one over pixels inside.
  *
- * A hand-scheduled C674x version: one pair of channels at a time, channel n on side A, n + 1 on
- * side B; in each 2-cycle iteration LDDW 8 bytes of the patch and of both rows of weights, four
- * DOTPSU4 (src1 the signed weights, src2 the unsigned patch, which may cross files). depth / 8
- * iterations, at least 4. The rows of weights of a pair lie depth bytes apart.
+ * kernels_c674x.S takes 8 products a cycle and a cycle for 8 bytes of a gathered run, if addresses
+ * and steps are multiples of 8 and the run one of 16: numbers of channels that are multiples of 16
+ * cost least. A run of any other form takes two cycles for 8, 4 or 1 bytes of it.
  */
 #ifndef CT_KERNELS_H
 #define CT_KERNELS_H

@@ -1,14 +1,17 @@
 /* The kernels of kernels.h for the TMS320C674x, hand-scheduled.
  *
  * Written after TI's "TMS320C674x DSP CPU and Instruction Set Reference Guide" (SPRUFE8): section
- * 3.8 for what may share a cycle, chapter 7 for the loop buffer. Calls follow the C6000 EABI:
- * arguments in A4 B4 A6 B6 A8 B8 A10 B10, A10..A15 and B10..B15 kept, return address in B3.
+ * 3.8 for what may share a cycle, chapter 7, which we know from those who quote it, for the loop
+ * buffer. Calls follow the C6000 EABI: arguments in A4 B4 A6 B6 A8 B8 A10 B10, A10..A15 and
+ * B10..B15 kept, return address in B3. No interrupt may come: the loops hold results in flight.
  *
  * How to read a loop: "t" counts cycles of one iteration. A new iteration starts every ii cycles
  * while older ones still run, so what t and t + ii do happens in one cycle: an instruction stands
  * on a unit that no other has at the same t modulo ii, and a register holds a loaded word for ii
  * cycles, from t + 5 to t + 4 + ii. Registers only loads write may cross the files without a
- * stall; others must rest one cycle first.
+ * stall; others must rest one cycle first, in a loop without fail: the buffer does not stall.
+ * SPKERNEL a, 0 lets the program go on a ii cycles after the last iteration began, while its later
+ * instructions still issue.
  */
         .text
 
