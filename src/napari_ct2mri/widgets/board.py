@@ -73,8 +73,8 @@ class StepBars(QWidget):
     def take(self, event: Event) -> None:
         """Fill the bar of the step at hand."""
         if isinstance(event, StepBegun):
-            self.finish()
             if event.step != self._step:
+                self.finish()
                 self._step, self._course = event.step, Course()
                 self.bars[self._step].setRange(0, 0)  # busy, until there is something to count
         elif self._step and (shown := self._course.take(event)):
@@ -86,9 +86,11 @@ class StepBars(QWidget):
         if self._step:
             self.bars[self._step].setRange(0, _STEPS)
             self.bars[self._step].setValue(_STEPS)
+            self._step = ""
 
     def halt(self) -> None:
         """Nothing moves any more."""
+        self._step = ""
         for bar in self.bars.values():
             if bar.maximum() == 0:
                 bar.setRange(0, _STEPS)
@@ -110,6 +112,7 @@ class BoardPanel(Panel):
         self._build_board()
         self._build_model()
         self._build_live()
+        self._build_budget()
         self.body.addStretch(1)
         self._wire()
         self._offer_contrasts()
@@ -150,8 +153,9 @@ class BoardPanel(Panel):
         self.say(_pushed_in_words(result))
 
     def _show_budget(self, event: BudgetKnown) -> None:
-        self.budget.setText(event.budget.table())
-        self.budget.show()
+        lines = (f"<tr><td>{what}&nbsp; </td><td>{much}</td></tr>" for what, much in event.rows)
+        self.budget.setText(f"<table>{''.join(lines)}</table>")
+        self.say("")
 
     # ------------------------------------------------------------ what to do next
 
@@ -160,6 +164,7 @@ class BoardPanel(Panel):
         self.hint.setText(self._next_step())
         is_free = not self.job.is_running
         self.live.setEnabled(is_free)
+        self.estimate.setEnabled(is_free)
         simulation = self.simulation
         self.simulate.setText(
             "Stop the simulated board" if simulation.running else "No board? Simulate one"
@@ -170,7 +175,7 @@ class BoardPanel(Panel):
         if self.simulation.job.is_running:
             return "Building the firmware for this machine ..."
         if self.job.is_running:
-            return "The model is on its way to the board."
+            return "At work; see the bars, and the line at the bottom."
         if self.live.is_lost:
             return "<b>The board is gone.</b> Plug it in again; it is picked up by itself."
         if self.live.is_running:
@@ -192,7 +197,7 @@ class BoardPanel(Panel):
     # ------------------------------------------------------------ the parts
 
     def _build_board(self) -> None:
-        form = self.section("Board")
+        form = self.section("1. Board")
         self.watch = PortWatch()
         self.port = PortChooser()
         self.board = narrow(QComboBox())
@@ -210,7 +215,7 @@ class BoardPanel(Panel):
         form.addRow(self.simulate)
 
     def _build_model(self) -> None:
-        form = self.section("Model onto the board")
+        form = self.section("2. Model onto the board")
         self.model = ModelChooser()
         self.contrast = narrow(QComboBox())
         self.calibration = narrow(QComboBox())
@@ -236,19 +241,24 @@ class BoardPanel(Panel):
         self.steps = StepBars()
         self.steps.begin(boots=False)
         self.body.addWidget(self.steps)
-        self.budget = QLabel()
-        self.budget.setTextFormat(Qt.TextFormat.MarkdownText)
-        self.budget.setWordWrap(True)
-        self.budget.hide()
-        self.body.addWidget(self.budget)
 
     def _build_live(self) -> None:
-        self.section("Live")
+        self.section("3. Live")
         self.live = LiveBox(self.viewer, self._target)
         self.body.addWidget(self.live)
         warning = QLabel(RESEARCH_ONLY)
         warning.setWordWrap(True)
         self.body.addWidget(warning)
+
+    def _build_budget(self) -> None:
+        self.section("Budget")
+        self.estimate = QPushButton("Show the budget")
+        self.estimate.setToolTip("What the model costs on the board, before anything is built.")
+        self.estimate.clicked.connect(lambda: self._click_estimate())
+        self.budget = QLabel()
+        self.budget.setWordWrap(True)
+        self.body.addWidget(self.estimate)
+        self.body.addWidget(self.budget)
 
     def _wire(self) -> None:
         self.watch.changed.connect(self.port.show_ports)
@@ -302,6 +312,17 @@ class BoardPanel(Panel):
         self.port.await_port(running.port)
         self.watch.look()
         self.say(f"a simulated {running.board} runs at {running.port}")
+
+    def _click_estimate(self) -> None:
+        with self.telling():
+            self.run(
+                self._show_budget,
+                board_tasks.budget,
+                self.model.required().path,
+                self.board.currentText(),
+                self.contrast.currentText(),
+            )
+            self._guide()
 
     def _offer_contrasts(self) -> None:
         choice, before = self.model.choice(), self.contrast.currentText()

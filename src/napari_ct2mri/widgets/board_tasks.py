@@ -15,7 +15,7 @@ from napari_ct2mri.jobs import Event, Job
 if TYPE_CHECKING:
     from napari_ct2mri.firmware.budget import Budget
 
-__all__ = ["BudgetKnown", "push", "simulated_pairs"]
+__all__ = ["BudgetKnown", "budget", "push", "simulated_pairs"]
 
 _SUBJECTS = 1
 _SHAPE, _SPACING = (20, 160, 160), (9.0, 1.5, 1.5)
@@ -24,9 +24,46 @@ _SHAPE, _SPACING = (20, 160, 160), (9.0, 1.5, 1.5)
 
 @dataclass(frozen=True, slots=True)
 class BudgetKnown(Event):
-    """What the exported model costs on the board."""
+    """What a model costs on a board: what, and how much, in words."""
 
-    budget: Budget
+    rows: tuple[tuple[str, str], ...]
+
+
+def budget(model: Path, board: str, contrast: str) -> Job[BudgetKnown]:
+    """What a model costs on a board, before it is exported.
+
+    Sizes and products do not depend on what calibrates, so that noise may.
+
+    Raises
+    ------
+    FirmwareError
+        If the model has no integer form, or does not fit on the board.
+    """
+    import numpy as np
+
+    from napari_ct2mri.firmware import arena
+    from napari_ct2mri.firmware import budget as costs
+    from napari_ct2mri.firmware.boards import find_board
+    from napari_ct2mri.firmware.container import Container, ct_tables, pack
+    from napari_ct2mri.firmware.lower import lower
+    from napari_ct2mri.firmware.quantize import MIN_SLICES, quantize
+    from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(model)
+    config = checkpoint.config.model
+    graph = lower(checkpoint, contrast)
+    side, frame = 2**config.network.levels, config.scale.frame_px
+    shape = (MIN_SLICES, graph.channels, side, side)
+    noise = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    quantized = (yield from quantize(graph, noise)).at_size(frame, frame)
+    plan = arena.plan(quantized)
+    black = np.zeros((frame, frame, shape[1]), np.uint8)
+    info = {"model": model.stem, "contrast": contrast, "config": config.model_dump(mode="json")}
+    tables = ct_tables(config.input.windows)
+    container = Container(quantized, plan, tables, (black, black[..., 0]), info)
+    cost = costs.budget(quantized, plan, len(pack(container)), find_board(board))
+    costs.check_fits(cost, config.network.width)
+    return BudgetKnown(_rows(cost))
 
 
 def push(
@@ -86,7 +123,7 @@ def _with_budget(
         while True:
             event = next(job)
             if event == workflows.StepBegun("build"):
-                yield BudgetKnown(_budget(folder, board))
+                yield BudgetKnown(_rows(_exported_budget(folder, board)))
             yield event
     except StopIteration as stop:
         done: workflows.ExportedPushed = stop.value
@@ -95,7 +132,7 @@ def _with_budget(
         job.close()
 
 
-def _budget(folder: Path, board: str) -> Budget:
+def _exported_budget(folder: Path, board: str) -> Budget:
     """The budget of an exported project."""
     from napari_ct2mri.firmware.boards import find_board
     from napari_ct2mri.firmware.budget import budget
@@ -104,3 +141,10 @@ def _budget(folder: Path, board: str) -> Budget:
     data = (folder / "model.ctm").read_bytes()
     container = unpack(data)
     return budget(container.model, container.plan, len(data), find_board(board))
+
+
+def _rows(budget: Budget) -> tuple[tuple[str, str], ...]:
+    """The lines of its table, which is Markdown."""
+    lines = budget.table().splitlines()[2:]
+    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return tuple((what, much) for what, much in cells)

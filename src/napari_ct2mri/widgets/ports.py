@@ -142,14 +142,17 @@ class PortChooser(QComboBox):
 
 
 def _in_words(state: PortState) -> str:
-    """Port, likely board, and what is in the way."""
-    parts = (Path(state.port).name, state.board or state.title, state.obstacle)
+    """The likely board, the port, and what is in the way."""
+    is_sure = state.title.startswith("simulated")
+    board = state.board if is_sure or not state.board else f"{state.board}?"
+    parts = (board or state.title, state.port.removeprefix("/dev/"), state.obstacle)
     return " · ".join(part for part in parts if part)
 
 
 def _best(found: tuple[PortState, ...]) -> str | None:
-    """The first that is likely a board and free."""
-    return next((each.port for each in found if each.board and not each.obstacle), None)
+    """The first that is likely a board; one that is free, if there is."""
+    boards = sorted((each for each in found if each.board), key=lambda each: bool(each.obstacle))
+    return boards[0].port if boards else None
 
 
 class Simulation(QObject):

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from napari_ct2mri.errors import CheckpointError, Ct2MriError
 
 if TYPE_CHECKING:
-    from napari_ct2mri.app.workflows.board_grid import BoardModel
+    from napari_ct2mri.app.workflows.board_grid import BoardModel, Grid
     from napari_ct2mri.app.workflows.live import LiveSlice
     from napari_ct2mri.app.workflows.live_thread import SliceCame
-    from napari_ct2mri.imaging.volume import Volume
 
 __all__ = ["Comparison", "LogRow", "Rate", "RunLog", "figures_in_words", "find_twin"]
 
@@ -47,15 +46,17 @@ class Comparison:
 
     Parameters
     ----------
-    ct : Volume
-        On closest axes, in HU or grey.
+    grid : Grid
+        Of the CT, on closest axes, in HU or grey.
     """
 
-    def __init__(self, ct: Volume) -> None:
+    def __init__(self, grid: Grid) -> None:
         from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX
 
-        self._ct = ct
-        self._range = GREY_MAX if ct.is_picture else OUTPUT_MAX
+        self._ct = grid.ct
+        self._range = GREY_MAX if grid.ct.is_picture else OUTPUT_MAX
+        white = grid.mr(np.full(grid.model.size, 255, np.uint8))
+        self._covered = white > self._range / 2
         self._desktop: dict[int, NDArray[np.float32]] = {}
         self._heads: dict[int, NDArray[np.bool_]] = {}
 
@@ -67,7 +68,7 @@ class Comparison:
         """PSNR in dB of the board's slice ``k`` against this machine's, inside the head.
 
         ``None`` while this machine has not made it, and where the CT shows no head. Air, which
-        both make black, would flatter.
+        both make black, would flatter; what lies beyond the board's frame is not its fault.
         """
         from napari_ct2mri.evaluation.metrics import psnr
 
@@ -81,7 +82,7 @@ class Comparison:
 
         if k not in self._heads:
             slice_ = self._ct.data[k : k + 1]
-            self._heads[k] = head_mask(slice_, self._ct.unit, "CT")[0]
+            self._heads[k] = head_mask(slice_, self._ct.unit, "CT")[0] & self._covered
         return self._heads[k]
 
 

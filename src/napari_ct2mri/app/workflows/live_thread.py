@@ -34,6 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 _IDLE_S = 0.2  # between two looks at a line on which nothing is going on
+_GLANCE_S = 0.001  # enough to notice that an idle line is gone
 _BUSY_S = 0.01  # between two looks at what is asked, while slices are on their way
 _ELSEWHERE_S = 1.0  # between two looks for the board at another port
 _IN_THE_AIR = 2  # slices of a sweep that are on their way at a time
@@ -179,7 +180,7 @@ class _Watch:
         self, tell: Callable[[LiveEvent], None], port: str, board: str, ct: Volume
     ) -> None:
         self._tell, self._ct, self._board = tell, ct, board
-        self._comparison, self._rate = Comparison(ct), Rate()
+        self._rate = Rate()
         self._newest: LiveSlice | None = None
         self._wanted: int | None = None
         self._left: list[int] = []  # of a sweep: to be asked for
@@ -255,7 +256,7 @@ class _Watch:
     def _step_s(self) -> float:
         if self._live.problem:
             return _IDLE_S
-        return _BUSY_S if self._live.unanswered else 0.0
+        return _BUSY_S if self._live.unanswered else _GLANCE_S
 
     def _go_on_sweeping(self) -> None:
         """The next slices of a sweep; what a lost board took with it is asked for anew."""
@@ -292,7 +293,7 @@ class _Watch:
     def _begin(self, port: str) -> None:
         self._live, self._port = Live(port, board=self._board), port
         try:
-            self._live.show(self._ct)
+            self._comparison = Comparison(self._live.show(self._ct))
         except BaseException:
             self._live.close()
             raise
