@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 BUFFER = 4096  # bytes a direction, what waits for the latency included
 STEP_S = 0.001
 BITS = 10  # 8N1
+RUN_OUT = 4  # slices on their way
 
 
 class Wire:
@@ -220,7 +221,7 @@ def push_tuned(line: Metered, old: bytes, new: bytes) -> str:
 
 
 def live(line: Metered, planes: list[list[NDArray]]) -> str:
-    """All slices; measured from the second answer to the last."""
+    """All slices; measured from the second answer until nothing is left to send."""
     from napari_ct2mri.link import Runner, connect
 
     with connect(line.port) as connection:
@@ -228,10 +229,10 @@ def live(line: Metered, planes: list[list[NDArray]]) -> str:
         for answer in Runner(connection).run(planes):
             answers.append(answer)
             counts.append(line.count())
-        first, last = counts[1], counts[-1]
+        first, last = counts[1], counts[-1 - RUN_OUT]
         up = line.share(first, last, last.up - first.up)
         down = line.share(first, last, last.down - first.down)
-        mine = answers[2:]
+        mine = answers[2:-RUN_OUT]
         content = max(sum(a.sent_bytes for a in mine), sum(a.received_bytes for a in mine))
         fps = len(mine) / (last.at - first.at)
         latency = statistics.median(a.latency_s for a in mine)
