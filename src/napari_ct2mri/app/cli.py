@@ -173,7 +173,9 @@ def register(
         str | None, Parameter(help="Which of several in CT: its number in info, or its UID.")
     ] = None,
     mr_series: Annotated[str | None, Parameter(help="The same in MR.")] = None,
-    threads: Annotated[int, Parameter(help="0: one a core.")] = 0,
+    threads: Annotated[
+        int, Parameter(help="More than 1 are faster; then the last bits differ from run to run.")
+    ] = 1,
 ) -> None:
     """Move MR onto CT by mutual information and write it on the CT's grid."""
     from napari_ct2mri.app import show, workflows
@@ -239,6 +241,10 @@ def synthesize(
     series: SeriesFlag = None,
     modality: ModalityFlag = None,
     no_patient_data: NoPatientData = False,
+    spread: Annotated[
+        Path | None,
+        Parameter(help="A volume: how far the MRs of a CT and of its mirror image lie apart."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Make an MR of every CT in INPUT, on the CT's own grid."""
@@ -255,6 +261,7 @@ def synthesize(
         series=series,
         modality=modality,
         patient_data=not no_patient_data,
+        spread=spread,
         device=device,
     )
     show.outputs(run_in_terminal(job).outputs)

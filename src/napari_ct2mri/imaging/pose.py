@@ -52,7 +52,9 @@ class Landmarks:
                 f"landmarks: expected as many points (x, y, z) in the CT as in the MR, got "
                 f"{self.ct.shape} and {self.mr.shape}"
             )
-        if len(self.ct) < 3 or not np.isfinite([self.ct, self.mr]).all():
+        if not np.isfinite([self.ct, self.mr]).all():
+            raise VolumeError("landmarks: expected finite numbers, got NaN or infinity")
+        if len(self.ct) < 3:
             raise VolumeError(f"landmarks: expected 3 pairs or more, got {len(self.ct)}")
         for name, points in (("CT", self.ct), ("MR", self.mr)):
             widths = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)

@@ -87,6 +87,23 @@ class Prepared:
         ct, mr = (_shrink(_smooth(image, mm), mm) for image in (self.ct, self.mr))
         return replace(self, ct=ct, mr=mr, near=_shrink(self.near, mm))
 
+    def thinned(self, most: int, seed: int) -> Prepared:
+        """The same, with at most about ``most`` voxels near the head, drawn at random.
+
+        ITK's own draw moves each voxel's place by a third of its size, which along slices of
+        5 mm blurs what is compared: affine heads came out 2 % too short.
+        """
+        import SimpleITK as sitk
+
+        near = sitk.GetArrayFromImage(self.near)
+        share = most / max(1, int(np.count_nonzero(near)))
+        if share >= 1:
+            return self
+        drawn = near * (np.random.default_rng(seed).random(near.shape, np.float32) < share)
+        thin = sitk.GetImageFromArray(drawn.astype(np.uint8))
+        thin.CopyInformation(self.near)
+        return replace(self, near=thin)
+
     def with_air(self, mm: float) -> Prepared:
         """The same, with ``mm`` of air around the MR, so that leaving its field costs."""
         import SimpleITK as sitk

@@ -45,7 +45,7 @@ def register(
     landmarks: Path | None = None,
     series: str | None = None,
     mr_series: str | None = None,
-    threads: int = 0,
+    threads: int = 1,
 ) -> Job[RegisteredFile]:
     """Move MR onto CT and write it on the CT's grid.
 
@@ -61,7 +61,7 @@ def register(
     series, mr_series : str, optional
         Which of several in ``ct`` and in ``mr``.
     threads : int
-        0: as SimpleITK decides.
+        Of the search; with one, the same input gives the same bits. 0: one a core.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def register_volumes(
     *,
     kind: AlignKind = "rigid",
     landmarks: Landmarks | None = None,
-    threads: int = 0,
+    threads: int = 1,
 ) -> Job[Registered]:
     """Move an MR in memory onto a CT and show it on the CT's grid; for the viewer.
 
@@ -106,7 +106,7 @@ def register_volumes(
     from napari_ct2mri.imaging.registration import resample_onto
 
     found = yield from align(ct, mr, kind=kind, landmarks=landmarks, threads=threads)
-    return Registered((yield from resample_onto(ct, mr, found, threads=threads)), found)
+    return Registered((yield from resample_onto(ct, mr, found)), found)
 
 
 def read_landmarks(path: Path) -> Landmarks:
