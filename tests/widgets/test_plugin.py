@@ -42,7 +42,7 @@ def test_the_manifest_is_valid_and_every_command_exists() -> None:
     manifest.validate_imports()
     assert manifest.name == NAME
     assert [w.display_name for w in manifest.contributions.widgets] == [
-        *("Load", "Train", "Synthesize", "Compare")
+        *("Load", "Train", "Synthesize", "Compare", "Board")
     ]
 
 
