@@ -207,6 +207,38 @@ def test_an_output_that_cannot_hold_it_is_said_first(
     assert "unknown ending" in fails("synthesize", ct, tmp_path / "o.xyz", "--model", model, *CPU)
 
 
+def test_the_spread_is_a_volume_beside_the_mr(model: Path, tmp_path: Path) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    plain, output, spread = (tmp_path / "out" / name for name in ("a.mha", "b.mha", "s.nii.gz"))
+    command = ("synthesize", str(ct))
+    assert main([*command, str(plain), "--model", str(model), *CPU]) == 0
+    options = ("--model", str(model), "--spread", str(spread), *CPU)
+    assert main([*command, str(output), *options]) == 0
+    np.testing.assert_array_equal(read_volume(output).data, read_volume(plain).data)
+    apart = read_volume(spread)
+    assert apart.geometry.is_close(read_volume(ct).geometry)
+    assert 0 < apart.data.max() < 500
+    assert apart.data.min() == 0
+    manifest = read_manifest(output.parent)
+    assert manifest is not None
+    assert sorted(name for run in manifest.runs for name in run.files) == ["a.mha", "b.mha"]
+
+
+def test_a_spread_that_cannot_be_is_said_first(model: Path, tmp_path: Path, fails: Fails) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    pairs = picture_pairs(tmp_path / "data", {"ada": "train"})
+    output = tmp_path / "out.mha"
+    told = ("--model", model, *CPU, "--spread")
+    assert "not of a pairs.csv" in fails(
+        "synthesize", pairs, tmp_path / "out", *told, tmp_path / "s.mha"
+    )
+    assert "INPUT or OUTPUT" in fails("synthesize", ct, output, *told, output)
+    assert "ends in .nii.gz" in fails("synthesize", ct, output, *told, tmp_path / "s.png")
+    published = ("--published", "--spread", tmp_path / "s.mha")
+    assert "not --published" in fails("synthesize", ct, output, "--model", model, *published)
+    assert not output.exists()
+
+
 def test_two_cts_of_one_name_are_refused(model: Path, tmp_path: Path, fails: Fails) -> None:
     from napari_ct2mri.pix2pix.pairs import read_pairs, write_pairs
 

@@ -12,7 +12,8 @@ from napari_ct2mri.jobs import Event, SlicesDone, run_job
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint, Header, load_checkpoint
 from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.pairs import read_pairs
-from napari_ct2mri.pix2pix.synthesis import synthesize
+from napari_ct2mri.pix2pix.spread import SpreadDone
+from napari_ct2mri.pix2pix.synthesis import synthesize, synthesize_with_spread
 from napari_ct2mri.pix2pix.training import train
 
 
@@ -155,3 +156,42 @@ def test_a_trained_generator_makes_what_it_was_shown(
     inside = np.s_[0, 12:52, 14:50]
     correlation = np.corrcoef(fake.data[inside].ravel(), real.data[inside].ravel())[0, 1]
     assert correlation > 0.8
+
+
+def _mirrored(ct: Volume) -> Volume:
+    return Volume(ct.data[..., ::-1].copy(), ct.geometry, ct.modality, ct.unit)
+
+
+def test_spread_is_between_a_ct_and_its_mirror_image() -> None:
+    ct = _ct(geometry=Geometry((4, 3.2, 2.7), (-80, -90, 12)))
+    ct.data[:, 30:40, 12:20] = 80  # not the same on both sides
+    model, other = _model(), _model(width=8)
+    events: list[Event] = []
+    job = synthesize_with_spread(ct, model, [other], contrast="T1", native=True, device="cpu")
+    mr, spread = run_job(job, events.append)
+    # each member on its own: CTs mirrored as volumes, MRs mirrored back
+    members = [
+        volume.data[..., ::-1] if is_mirrored else volume.data
+        for each in (model, other)
+        for is_mirrored in (False, True)
+        for volume in [
+            _run(_mirrored(ct) if is_mirrored else ct, each, contrast="T1", native=True)[0]
+        ]
+    ]
+    np.testing.assert_array_equal(mr.data, members[0])
+    np.testing.assert_allclose(spread.data, np.std(members, axis=0), atol=0.05)
+    assert spread.data.max() > 1
+    assert (spread.geometry, spread.modality) == (ct.geometry, "unknown")
+    assert "mirror image" in spread.notes[0]
+    assert "research use only" in spread.notes[0]
+    streamed = np.concatenate([e.slices for e in events if isinstance(e, SpreadDone)])
+    np.testing.assert_array_equal(streamed, spread.data)
+
+
+def test_every_model_of_a_spread_makes_the_contrast() -> None:
+    config = preset("default", contrasts=("T2",), width=4, levels=3)
+    job = synthesize_with_spread(
+        _ct(), _model(), [Checkpoint(Header(config=config), {})], contrast="T1"
+    )
+    with pytest.raises(ConfigError, match="does not make 'T1'; it makes T2"):
+        next(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,9 @@ from napari_ct2mri.pix2pix.checkpoint import Checkpoint, load_weights
 from napari_ct2mri.pix2pix.frames import Frame, fit_frame
 from napari_ct2mri.pix2pix.networks import Generator, pick_device
 from napari_ct2mri.pix2pix.slices import with_neighbours
+from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone, spread_of
 
-__all__ = ["load_generator", "synthesize"]
+__all__ = ["load_generator", "synthesize", "synthesize_with_spread"]
 
 _BATCH_PX = 4 * 256 * 256  # network pixels a batch: keeps activations in the cache
 
@@ -63,30 +65,110 @@ def synthesize(
     ConfigError, VolumeError
         If contrast, window or CT do not suit the model.
     """
-    config = _with_window(model.config.model, window)
-    channel = _channel(model, contrast)
     turned, order = closest_axes(ct)
-    frame = fit_frame(turned, config, native=native)
-    generator = load_generator(model, pick_device(device))
+    member = _Member(turned, model, contrast, native, window, device)
     if published:
-        generator.train()
+        member.generator.train()
         torch.manual_seed(0)
     depth = len(turned.data)
-    batch = 1 if published else max(1, _BATCH_PX // (frame.shape[0] * frame.shape[1]))
+    batch = 1 if published else member.batch
     result = np.zeros(turned.data.shape, np.float32)
     for start in range(0, depth, batch):
         stop = min(start + batch, depth)
-        unit = _run(generator, _channels(turned, config, start, stop), frame, channel)
-        result[start:stop] = unit_to_output(unit, is_picture=ct.is_picture)
+        result[start:stop] = member.run(start, stop)
         yield SlicesDone(start, result[start:stop])
         yield Progress(stop, depth, "slices")
+    return _output(ct, order.undo(result), contrast or model.contrasts[0])
+
+
+def synthesize_with_spread(
+    ct: Volume,
+    model: Checkpoint,
+    others: Sequence[Checkpoint] = (),
+    *,
+    contrast: str | None = None,
+    native: bool = False,
+    window: Window | None = None,
+    device: str = "auto",
+) -> Job[tuple[Volume, Volume]]:
+    """As :func:`synthesize`, and how far apart several predictions lie (see ``spread``).
+
+    Parameters
+    ----------
+    others : sequence of Checkpoint
+        Further models that make the contrast; the MR is that of ``model`` alone.
+
+    Yields
+    ------
+    SlicesDone, SpreadDone and Progress.
+
+    Returns
+    -------
+    (MR, spread)
+        Both on the CT's own grid and in output units.
+    """
+    turned, order = closest_axes(ct)
+    made = contrast or model.contrasts[0]
+    members = [_Member(turned, each, made, native, window, device) for each in (model, *others)]
+    depth, batch = len(turned.data), members[0].batch
+    result, spread = (np.zeros(turned.data.shape, np.float32) for _ in range(2))
+    for start in range(0, depth, batch):
+        stop = min(start + batch, depth)
+        several = [m.run(start, stop, is_mirrored=side) for m in members for side in (False, True)]
+        result[start:stop], spread[start:stop] = several[0], spread_of(several)
+        yield SlicesDone(start, result[start:stop])
+        yield SpreadDone(start, spread[start:stop])
+        yield Progress(stop, depth, "slices")
+    mr = _output(ct, order.undo(result), made)
+    note = f"spread of synthetic {made}, research use only: {MEANING}"
+    apart = replace(mr, data=np.ascontiguousarray(order.undo(spread)), notes=(note,))
+    return mr, replace(apart, modality="unknown")
+
+
+class _Member:
+    """One model and the frame in which it sees a CT.
+
+    Parameters
+    ----------
+    ct : Volume
+        On closest axes.
+    """
+
+    def __init__(
+        self,
+        ct: Volume,
+        model: Checkpoint,
+        contrast: str | None,
+        native: bool,
+        window: Window | None,
+        device: str,
+    ) -> None:
+        self._ct = ct
+        self._config = _with_window(model.config.model, window)
+        self._channel = _channel(model, contrast)
+        self._frame = fit_frame(ct, self._config, native=native)
+        self.generator = load_generator(model, pick_device(device))
+
+    @property
+    def batch(self) -> int:
+        """How many slices to run at once."""
+        return max(1, _BATCH_PX // (self._frame.shape[0] * self._frame.shape[1]))
+
+    def run(self, start: int, stop: int, *, is_mirrored: bool = False) -> NDArray[np.float32]:
+        """(stop - start, H, W) MR in output units; of the mirrored frame, mirrored back."""
+        channels = _channels(self._ct, self._config, start, stop)
+        unit = _run(self.generator, channels, self._frame, self._channel, is_mirrored)
+        return unit_to_output(unit, is_picture=self._ct.is_picture)
+
+
+def _output(ct: Volume, data: NDArray[np.generic], contrast: str) -> Volume:
     return Volume(
-        np.ascontiguousarray(order.undo(result)),
+        np.ascontiguousarray(data),
         ct.geometry,
         "MR",
         "grey" if ct.is_picture else "arbitrary",
         replace(ct.source, series_uid=""),
-        (f"synthetic {contrast or model.contrasts[0]}, research use only",),
+        (f"synthetic {contrast}, research use only",),
     )
 
 
@@ -99,12 +181,19 @@ def load_generator(model: Checkpoint, device: torch.device) -> Generator:
 
 @torch.inference_mode()
 def _run(
-    generator: Generator, channels: NDArray[np.float32], frame: Frame, channel: int
+    generator: Generator,
+    channels: NDArray[np.float32],
+    frame: Frame,
+    channel: int,
+    is_mirrored: bool,
 ) -> NDArray[np.float32]:
     """(n, C, H, W) CT channels to (n, H, W) MR in [-1, 1]."""
     device = next(generator.parameters()).device
-    frames = torch.from_numpy(frame.take(channels).clip(-1, 1))
-    fake = generator(frames.to(device))[:, channel].cpu().numpy()
+    frames = torch.from_numpy(frame.take(channels).clip(-1, 1)).to(device)
+    if is_mirrored:
+        frames = frames.flip(-1)
+    made = generator(frames)[:, channel]
+    fake = (made.flip(-1) if is_mirrored else made).cpu().numpy()
     mr: NDArray[np.float32] = frame.put_back(fake).clip(-1, 1)
     return mr
 

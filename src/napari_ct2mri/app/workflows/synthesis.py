@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from napari_ct2mri.app.workflows.files import is_pair_list, pair_stacks, single_stack
 from napari_ct2mri.app.workflows.manifest import Run, read_manifest, record
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Synthesized", "load_model", "makeable", "synthesize", "synthesize_volume"]
 
+_SPREAD_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")  # hold fractions, on any grid
+
 
 @dataclass(frozen=True, slots=True)
 class Synthesized:
@@ -28,6 +31,15 @@ class Synthesized:
     manifest: Path
     model: str
     slices: int
+
+
+class _How(TypedDict):
+    """What every way to run a model is told."""
+
+    contrast: str
+    native: bool
+    window: Window | None
+    device: str
 
 
 def synthesize(
@@ -43,6 +55,7 @@ def synthesize(
     series: str | None = None,
     modality: Modality | None = None,
     patient_data: bool = True,
+    spread: Path | None = None,
 ) -> Job[Synthesized]:
     """Make an MR of every CT in INPUT.
 
@@ -60,6 +73,8 @@ def synthesize(
         In which HU are shown to a model that was trained on pictures.
     patient_data : bool
         Whether DICOM belongs to the CT's patient and study; nothing else holds patient data.
+    spread : Path, optional
+        A volume to write: how far predictions of the CT and of its mirror image lie apart.
 
     Raises
     ------
@@ -67,11 +82,15 @@ def synthesize(
         If the input, the model or the contrast is wrong, before anything is written.
     """
     from napari_ct2mri.imaging.dicom_out import Derivation
+    from napari_ct2mri.imaging.io import write_volume
     from napari_ct2mri.pix2pix.pairs import read_pairs
     from napari_ct2mri.pix2pix.synthesis import synthesize as run_model
+    from napari_ct2mri.pix2pix.synthesis import synthesize_with_spread
 
     name, checkpoint = load_model(model)
     _check_contrast(checkpoint, contrast, name)
+    if spread is not None:
+        _check_spread(path, output, spread, published)
     if is_pair_list(path):
         pairs, left_out = makeable(read_pairs(path), checkpoint, contrast)
         if left_out:
@@ -94,19 +113,19 @@ def synthesize(
         folder = output if is_pair_list(path) else stack.folder
         read_manifest(folder)  # a damaged one is said before the work, not after it
         made = stack.contrast or contrast or checkpoint.contrasts[0]
-        mr = yield from run_model(
-            as_ct(stack.volume),
-            checkpoint,
-            contrast=made,
-            native=native,
-            published=published,
-            window=window,
-            device=device,
-        )
+        ct, apart = as_ct(stack.volume), None
+        how = _How(contrast=made, native=native, window=window, device=device)
+        if spread is None:
+            mr = yield from run_model(ct, checkpoint, published=published, **how)
+        else:
+            mr, apart = yield from synthesize_with_spread(ct, checkpoint, **how)
         stack.write(mr, Derivation(name, made, patient_data))
         manifest = record(folder, run, stack.outputs)
         outputs += stack.outputs
         slices += len(mr.data)
+        if spread is not None and apart is not None:
+            write_volume(apart, spread)
+            outputs.append(spread)
     return Synthesized(tuple(outputs), manifest, name, slices)
 
 
@@ -118,17 +137,33 @@ def synthesize_volume(
     native: bool = False,
     window: Window | None = None,
     device: str = "auto",
+    spread: bool = False,
+    further: Sequence[str | Path] = (),
 ) -> Job[Volume]:
-    """Make an MR of a CT in memory, on the CT's own grid; for the viewer."""
+    """Make an MR of a CT in memory, on the CT's own grid; for the viewer.
+
+    Parameters
+    ----------
+    spread : bool
+        Also yield SpreadDone: how far apart several predictions lie.
+    further : sequence of str or Path
+        Models that take part in the spread.
+    """
     from napari_ct2mri.pix2pix.synthesis import synthesize as run_model
+    from napari_ct2mri.pix2pix.synthesis import synthesize_with_spread
 
     name, checkpoint = load_model(model)
     _check_contrast(checkpoint, contrast, name)
-    return (
-        yield from run_model(
-            as_ct(ct), checkpoint, contrast=contrast, native=native, window=window, device=device
-        )
-    )
+    made = contrast or checkpoint.contrasts[0]
+    how = _How(contrast=made, native=native, window=window, device=device)
+    if not spread:
+        return (yield from run_model(as_ct(ct), checkpoint, **how))
+    others = []
+    for other, more in map(load_model, further):
+        _check_contrast(more, made, other)
+        others.append(more)
+    mr, _ = yield from synthesize_with_spread(as_ct(ct), checkpoint, others, **how)
+    return mr
 
 
 def load_model(model: str | Path | None) -> tuple[str, Checkpoint]:
@@ -178,6 +213,18 @@ def as_ct(volume: Volume) -> Volume:
     """The same volume as a CT, where nothing says that it is another thing (pictures)."""
     is_ct = volume.modality == "unknown" and volume.unit != "arbitrary"
     return replace(volume, modality="CT") if is_ct else volume
+
+
+def _check_spread(path: Path, output: Path, spread: Path, published: bool) -> None:
+    """Say it before anything is read."""
+    if is_pair_list(path):
+        raise ConfigError("--spread is of one CT, not of a pairs.csv; synthesize one by one")
+    if not spread.name.lower().endswith(_SPREAD_ENDINGS):
+        raise ConfigError(f"--spread {spread}: a name ends in {', '.join(_SPREAD_ENDINGS)}")
+    if published:
+        raise ConfigError("--spread is of a model as it is used, not --published; leave one out")
+    if spread.resolve() in (path.resolve(), output.resolve()):
+        raise ConfigError(f"--spread {spread} is INPUT or OUTPUT; give it a name of its own")
 
 
 def _check_contrast(checkpoint: Checkpoint, contrast: str | None, name: str) -> None:
