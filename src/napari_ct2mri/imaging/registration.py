@@ -141,11 +141,16 @@ def _coarse(
     """Follow the best start of each family; where the searches ended, and how good it is there."""
     coarse, middle = (pair.at(level.mm) for level in LEVELS[:2])
     coarse = coarse.with_air(_AIR_MM)
-    ends = []
-    for family in starts:
+    ends: list[tuple[Matrix, float]] = []
+    for number, family in enumerate(starts, start=1):
         start = max(family, key=lambda one: mutual_information(coarse, one, plan.threads))
         end = yield from plan.climb(coarse, start, "rigid", LEVELS[0])
-        end = yield from plan.climb(middle, end, "rigid", LEVELS[1])
+        try:
+            end = yield from plan.climb(middle, end, "rigid", LEVELS[1])
+        except VolumeError:  # it lost the head; another start need not
+            if number == len(starts) and not ends:
+                raise
+            continue
         ends.append((end, mutual_information(middle, end, plan.threads)))
     return ends
 
