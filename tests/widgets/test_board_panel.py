@@ -282,7 +282,7 @@ def large(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("phase", ["export", "build", "push"])
-def test_cancelled_in_any_phase_the_board_is_as_before(
+def test_cancelled_in_any_phase_the_board_stays_whole(
     phase: str,
     ready: Any,
     large: Path,
@@ -304,9 +304,12 @@ def test_cancelled_in_any_phase_the_board_is_as_before(
     assert ready.status.text().startswith("cancelled")
     assert ready.go.isEnabled()
     assert all(bar.maximum() > 0 for bar in ready.steps.bars.values())  # none is busy
-    assert ready.steps.bars["push"].value() < ready.steps.bars["push"].maximum()
     assert not told
-    assert run_job(workflows.ask_board(bare.port), lambda event: None).model is None
+    found = run_job(workflows.ask_board(bare.port), lambda event: None).model
+    if phase != "push":  # there all may have been sent: then the board commits it, whole
+        assert found is None
+        assert ready.steps.bars["push"].value() == 0
+    assert found is None or found.name == "large"
 
 
 def test_one_push_at_a_time_and_none_in_live_mode(

@@ -123,6 +123,7 @@ class BoardPanel(Panel):
         if self.live.is_running:
             self._push_next = True
             self.live.stop()
+            self.say("ending live mode first ...")
             return
         model, port = self.model.required(), self.port.required()
         self.run(
@@ -177,7 +178,10 @@ class BoardPanel(Panel):
         if self.job.is_running:
             return "At work; see the bars, and the line at the bottom."
         if self.live.is_lost:
-            return "<b>The board is gone.</b> Plug it in again; it is picked up by itself."
+            return (
+                "<b>The board is gone.</b> Plug it in again, or start its simulation again; it is "
+                "picked up by itself."
+            )
         if self.live.is_running:
             return "<b>Live.</b> Scroll through the CT: the slice in view goes to the board."
         state = self.port.state()
@@ -219,7 +223,7 @@ class BoardPanel(Panel):
         self.model = ModelChooser()
         self.contrast = narrow(QComboBox())
         self.calibration = narrow(QComboBox())
-        self.calibration.addItem("a simulated head", None)
+        self.calibration.addItem("simulated head", None)
         self.calibration.setToolTip(
             "The slices by which 8-bit ranges are chosen. A pair list of patients like yours is "
             "best; a simulated head needs nothing."
@@ -243,7 +247,7 @@ class BoardPanel(Panel):
         self.body.addWidget(self.steps)
 
     def _build_live(self) -> None:
-        self.section("3. Live")
+        self.body.addWidget(QLabel("<b>3. Live</b>"))
         self.live = LiveBox(self.viewer, self._target)
         self.body.addWidget(self.live)
         warning = QLabel(RESEARCH_ONLY)
@@ -251,7 +255,7 @@ class BoardPanel(Panel):
         self.body.addWidget(warning)
 
     def _build_budget(self) -> None:
-        self.section("Budget")
+        self.body.addWidget(QLabel("<b>Budget</b>"))
         self.estimate = QPushButton("Show the budget")
         self.estimate.setToolTip("What the model costs on the board, before anything is built.")
         self.estimate.clicked.connect(lambda: self._click_estimate())

@@ -167,12 +167,13 @@ class LiveBox(QWidget):
         self._chosen: Path | None = None
         self._layer: Image | None = None
         self._made_of: tuple[object, str] = (None, "")  # CT layer and model of the layer
+        self._uncompared = _NONE  # why a slice has no figure of agreement
         self._is_recording = False
         self._lay_out()
         self.live.event_came.connect(self._take)
         self.live.ended.connect(self._end)
         self.desktop.event_came.connect(self._take_desktop)
-        self.desktop.failed.connect(lambda error: self._say_agreement(f"not compared: {error}"))
+        self.desktop.failed.connect(lambda error: self._not_compared(f"not compared: {error}"))
         viewer.dims.events.current_step.connect(self._follow)
         viewer.dims.events.order.connect(self._follow)
         viewer.dims.events.ndisplay.connect(self._follow)
@@ -231,7 +232,8 @@ class LiveBox(QWidget):
         elif isinstance(event, SliceCame):
             self._show(event)
         elif isinstance(event, Measured):
-            self._say_agreement(figures_in_words(None, event.psnr_db)["Agreement"])
+            words = figures_in_words(None, event.psnr_db)
+            self.figures["Agreement"].setText(words["Agreement"])
         elif isinstance(event, Recorded):
             self._recorded(event)
 
@@ -266,18 +268,20 @@ class LiveBox(QWidget):
         assert self._layer is not None
         self._layer.data[event.made.k] = event.made.mr
         self._layer.refresh(thumbnail=False, extent=False)
-        for title, text in figures_in_words(event, event.psnr_db).items():
-            if title != "Agreement" or event.psnr_db is not None:
-                self.figures[title].setText(text)
+        words = figures_in_words(event, event.psnr_db)
+        if not event.is_compared:
+            words["Agreement"] = self._uncompared
+        for title, text in words.items():
+            self.figures[title].setText(text)
 
     def _compare(self, model: BoardModel) -> None:
         """Have this machine make the same slices, in a child."""
         try:
             twin = find_twin(model, self._chosen)
         except CheckpointError as error:
-            self._say_agreement(str(error))
+            self._not_compared(str(error))
             return
-        self._say_agreement("this machine computes, too ...")
+        self._not_compared("this machine computes, too ...")
         self.desktop.abandon()
         self.desktop.start(
             workflows.synthesize_volume, self._ct, model=twin, contrast=model.contrast
@@ -287,8 +291,9 @@ class LiveBox(QWidget):
         if isinstance(event, SlicesDone) and self.live.thread_ is not None:
             self.live.thread_.compare(event.start, event.slices)
 
-    def _say_agreement(self, text: str) -> None:
-        self.figures["Agreement"].setText(text)
+    def _not_compared(self, why: str) -> None:
+        self._uncompared = why
+        self.figures["Agreement"].setText(why)
 
     def _end(self, error: Ct2MriError | None) -> None:
         self.desktop.abandon()

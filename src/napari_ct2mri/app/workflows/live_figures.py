@@ -64,6 +64,10 @@ class Comparison:
         """Slices ``start ..`` as this machine makes them, (n, y, x) in output units."""
         self._desktop.update(enumerate(slices, start))
 
+    def has(self, k: int) -> bool:
+        """Whether this machine has made slice ``k``."""
+        return k in self._desktop
+
     def psnr(self, k: int, mr: NDArray[np.float32]) -> float | None:
         """PSNR in dB of the board's slice ``k`` against this machine's, inside the head.
 
@@ -243,7 +247,7 @@ def figures_in_words(came: SliceCame | None, psnr_db: float | None) -> dict[str,
         "Latency": f"{made.latency_s * 1e3:.0f} ms",
         "Computing": f"{made.microseconds / 1e3:.1f} ms on the board",
         "Rate": "" if came.fps is None else f"{came.fps:.1f} slices a second",
-        "On the line": f"{_kib(made.sent_bytes)} out, {_kib(made.received_bytes)} back",
+        "On the line": f"{_kib(made.sent_bytes)} KiB out, {_kib(made.received_bytes)} back",
     }
 
 
@@ -252,4 +256,4 @@ def _decibels(psnr_db: float) -> str:
 
 
 def _kib(size_bytes: int) -> str:
-    return f"{size_bytes / 1024:.1f} KiB"
+    return f"{size_bytes / 1024:.1f}"

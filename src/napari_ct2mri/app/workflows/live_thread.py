@@ -61,11 +61,15 @@ class BoardLost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SliceCame:
-    """A slice that came back; ``fps`` and ``psnr_db`` as in :class:`LogRow`."""
+    """A slice that came back; ``fps`` and ``psnr_db`` as in :class:`LogRow`.
+
+    ``is_compared`` says whether this machine has made it, too.
+    """
 
     made: LiveSlice
     fps: float | None
     psnr_db: float | None
+    is_compared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +277,7 @@ class _Watch:
         self._due.discard(made.k)
         now = time.monotonic()
         fps, psnr = self._rate.add(now), self._comparison.psnr(made.k, made.mr)
-        self._tell(SliceCame(made, fps, psnr))
+        self._tell(SliceCame(made, fps, psnr, self._comparison.has(made.k)))
         if self._log is None:
             return
         model = self._live.model
