@@ -62,15 +62,14 @@ class QtLive(QObject):
 
     event_came = Signal(object)
     ended = Signal(object)
-    _ended = Signal(object, object)
+    _came = Signal(object, object)  # from the worker thread: itself, event
+    _ended = Signal(object, object)  # from the worker thread: itself, error
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.thread_: LiveThread | None = None
         self._came.connect(self._pass_on)
         self._ended.connect(self._end)
-
-    _came = Signal(object, object)
 
     @property
     def is_running(self) -> bool:
