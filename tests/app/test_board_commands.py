@@ -722,13 +722,18 @@ def test_no_compiler(fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @contextmanager
 def rom_then(board: Board, rom: Rom) -> Iterator[str]:
-    """A port behind which a board is reset whenever somebody opens it, and boots."""
+    """A port behind which reset is pressed until somebody answers BOOTME, and a board boots."""
     line, is_over = Line(0), threading.Event()
 
     def serve() -> None:
-        rom.reset(time.monotonic() + 0.3)
+        pressed_at: float | None = None
+        was_heard = False
         while not is_over.is_set():
             heard = line.read() if line.poll(0.005) & select.POLLIN else b""
+            was_heard |= bool(heard)
+            if not was_heard and (pressed_at is None or time.monotonic() > pressed_at + 3):
+                pressed_at = time.monotonic()
+                rom.reset(pressed_at + 0.3)
             with suppress(OSError):
                 if rom.done:
                     line.write(board.feed(heard) + board.tick(5))
