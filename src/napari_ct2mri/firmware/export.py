@@ -103,6 +103,7 @@ def export(
             "model": name,
             "contrast": contrast,
             "config": config.model_dump(mode="json"),
+            "fingerprints": checkpoint.digest,
             "made_by": f"napari-ct2mri {__version__}",
         },
     )
@@ -204,19 +205,18 @@ overflow: proved at export, and again by the board when it opens the container.
     make BOARD=qemu-vexpress-a9   bare-metal ARM (Debian: gcc-arm-none-eabi)
     make BOARD=c6748-lcdk         TMS320C6748, GNU tic6x (scripts/build-tic6x of napari-ct2mri)
 
-In QEMU (Debian: qemu-system-arm) the serial line is the terminal; `T`, typed blindly, runs the
-golden pair, and four bytes of zero say that it came out right:
+With napari-ct2mri installed, a board of this machine runs it, and a real one takes it the same way:
 
-    qemu-system-arm -M vexpress-a9 -m 512 -display none -monitor none -serial stdio \\
-      -kernel build/qemu-vexpress-a9/firmware.elf \\
-      -device loader,file=model.ctm,addr=0x62000000,force-raw=on
+    ct2mri board --board host --project .             prints its port; also qemu-vexpress-a9
+    ct2mri push . --port PORT
+    ct2mri run ct.nii.gz mr.nii.gz --port PORT
 
 TI's own compiler: `port/c6748-lcdk/cl6x.mk`, written after its manuals and **never compiled**.
 No firmware made of this has run on a real board yet.
 
-`main.c` says how to talk to it over its serial line, `ct.h` how to call it from a program; error
-numbers are those of `ct_status` there. Rules "Q" in comments are those of docs/quantization.md of
-napari-ct2mri.
+docs/link-protocol.md of napari-ct2mri says how to talk to it over its serial line (rules "L" in
+comments), docs/quantization.md what it computes (rules "Q"), `ct.h` how to call it from a program;
+error numbers are those of `ct_status` there.
 
 ## Budget
 
