@@ -35,6 +35,13 @@ def click(qtbot: QtBot, button: Any) -> None:
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
+def paired(panel: OpenPanel, qtbot: QtBot) -> Any:
+    """The panel in which the two heads were paired."""
+    register = panel("Register & pair")
+    click(qtbot, register.add)
+    return register
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     status = Path(f"/proc/{pid}/stat")
@@ -133,13 +140,15 @@ def test_train_from_layers(
     heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
 ) -> None:
     train = panel("Train")
-    click(qtbot, train.add)
+    assert train.counted.text() == "no pairs yet"
+    register = paired(panel, qtbot)
     ct, mr = head_pair(seed=5)
-    train.ct.select(add_volume(heads, ct, "bea CT"))
-    train.mr.select(add_volume(heads, mr, "bea T2"))
-    train.patient.setText("bea")
-    train.split.setCurrentText("val")
-    click(qtbot, train.add)
+    register.ct.select(add_volume(heads, ct, "bea CT"))
+    register.mr.select(add_volume(heads, mr, "bea T2"))
+    register.patient.setText("bea")
+    register.split.setCurrentText("val")
+    click(qtbot, register.add)
+    assert train.counted.text() == "2 pairs of 2 patients (T2): 1 train, 1 val"
     train.epochs.setValue(2)
     train.width_.setValue(4)
     train.output.line.setText(str(tmp_path / "mine.safetensors"))
@@ -175,7 +184,7 @@ def test_cancel_leaves_a_valid_model(
     heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
 ) -> None:
     train = panel("Train")
-    click(qtbot, train.add)
+    paired(panel, qtbot)
     train.epochs.setValue(1000)
     train.width_.setValue(4)
     train.output.line.setText(str(tmp_path / "cut.safetensors"))
@@ -196,48 +205,58 @@ def test_layers_read_from_files_are_trained_on_from_there(
     for volume, name in ((ct, "ct.nrrd"), (mr, "mr.nrrd")):
         write_volume(volume, tmp_path / name)
         viewer.open(tmp_path / name, plugin="napari-ct2mri")
-    train = panel("Train")
-    click(qtbot, train.add)
-    train.save_pairs(tmp_path / "list.csv")
-    settle(train)
+    register = paired(panel, qtbot)
+    register.save_pairs(tmp_path / "list.csv")
+    settle(register)
     (row,) = read_pairs(tmp_path / "list.csv").rows
     assert (row.ct.resolve(), row.mr.resolve()) == (tmp_path / "ct.nrrd", tmp_path / "mr.nrrd")
-    assert train.table.pairs[0].ct.resolve() == tmp_path / "ct.nrrd"
-    click(qtbot, train.add)
-    train.table.selectRow(0)
-    train.table.remove_selected()
-    assert len(train.table.pairs) == train.table.rowCount() == 1
+    (entry,) = panel("Train").pairs.entries()
+    assert entry.ct.resolve() == tmp_path / "ct.nrrd"
+    click(qtbot, register.add)
+    assert register.table.rowCount() == 2
+    register.table.selectRow(0)
+    click(qtbot, register.remove)
+    assert len(register.pairs) == register.table.rowCount() == 1
+    assert register.table.item(0, 0).text() == "ct"
 
 
 def test_wrong_pairs_are_refused_in_words(
     heads: Viewer, panel: OpenPanel, qtbot: QtBot, told: list[str], tmp_path: Path
 ) -> None:
-    train = panel("Train")
-    click(qtbot, train.go)
-    assert told.pop().startswith("the table of pairs is empty")
-    train.mr.select(heads.layers["head CT"])
-    click(qtbot, train.add)
+    register = panel("Register & pair")
+    register.mr.select(heads.layers["head CT"])
+    click(qtbot, register.add)
     assert "are one layer" in told.pop()
 
     thin = Geometry((2.0, 1.5, 1.25), OBLIQUE.origin, OBLIQUE.direction)
-    train.mr.select(add_volume(heads, head_pair(geometry=thin)[1], "thin T2"))
-    click(qtbot, train.add)
+    register.mr.select(add_volume(heads, head_pair(geometry=thin)[1], "thin T2"))
+    click(qtbot, register.add)
     assert "differ in spacing in mm: (4, 1.5, 1.25) vs (2, 1.5, 1.25)" in told.pop()
 
-    train.mr.select(heads.layers["head T2"])
-    click(qtbot, train.add)
-    train.split.setCurrentText("test")
-    click(qtbot, train.add)
+    register.mr.select(heads.layers["head T2"])
+    click(qtbot, register.add)
+    click(qtbot, register.add)
+    assert "are in the table already" in told.pop()
+    register.split.setCurrentText("test")
+    click(qtbot, register.add)
     assert "'patient-1' stands in train and cannot stand in test too" in told.pop()
-    assert len(train.table.pairs) == 1
+    assert len(register.pairs) == 1
 
+    register.open_pairs(tmp_path / "none.csv")
+    assert "no such pair list" in told.pop()
+    assert len(register.pairs) == 1
+
+
+def test_train_refuses_in_words(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, told: list[str], tmp_path: Path
+) -> None:
+    train = panel("Train")
+    click(qtbot, train.go)
+    assert told.pop().startswith("the table of pairs is empty")
+    paired(panel, qtbot)
     train.output.line.setText(str(tmp_path / "model.pt"))
     click(qtbot, train.go)
     assert "ends in .safetensors" in told.pop()
-
-    train.open_pairs(tmp_path / "none.csv")
-    assert "no such pair list" in told.pop()
-    assert len(train.table.pairs) == 1
 
 
 @pytest.mark.parametrize("how", ["panel", "viewer"])
@@ -245,7 +264,7 @@ def test_closing_ends_the_child(
     how: str, heads: Viewer, panel: OpenPanel, qtbot: QtBot, tmp_path: Path
 ) -> None:
     train = panel("Train")
-    click(qtbot, train.add)
+    paired(panel, qtbot)
     train.epochs.setValue(1000)
     train.output.line.setText(str(tmp_path / "cut.safetensors"))
     click(qtbot, train.go)

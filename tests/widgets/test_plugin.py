@@ -42,7 +42,7 @@ def test_the_manifest_is_valid_and_every_command_exists() -> None:
     manifest.validate_imports()
     assert manifest.name == NAME
     assert [w.display_name for w in manifest.contributions.widgets] == [
-        *("Load", "Train", "Synthesize", "Compare", "Board")
+        *("Load", "Register & pair", "Train", "Synthesize", "Compare", "Board")
     ]
 
 
@@ -159,7 +159,7 @@ def test_opening_a_panel_imports_no_torch() -> None:
 import sys, time
 import napari
 viewer = napari.Viewer(show=False)
-for name in ("Load", "Train", "Synthesize", "Compare"):
+for name in ("Load", "Register & pair", "Train", "Synthesize", "Compare", "Board"):
     start = time.perf_counter()
     viewer.window.add_plugin_dock_widget("napari-ct2mri", name)
     seconds = time.perf_counter() - start

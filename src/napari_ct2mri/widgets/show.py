@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "open_files"]
 
+_PANELS = ("Load", "Register & pair", "Train", "Synthesize", "Compare", "Board")
 _SIZE_PX = (1440, 860)
 _NOTIFICATION = "NapariQtNotification"  # of which there may be one over the images
 _SETTLE_MS = 1500
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m napari_ct2mri.widgets.show", description=__doc__
     )
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--panel", choices=("Load", "Train", "Synthesize", "Compare"))
+    parser.add_argument("--panel", choices=_PANELS)
     parser.add_argument("--screenshot", type=Path, metavar="PNG")
     options = parser.parse_args(arguments)
     try:

@@ -1,0 +1,410 @@
+"""Register & pair: an MR moved onto a CT, looked at, and put into the table of pairs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from qtpy.QtCore import QEvent, QSignalBlocker, Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QRadioButton,
+    QSlider,
+)
+
+from napari_ct2mri.app import workflows
+from napari_ct2mri.errors import VolumeError
+from napari_ct2mri.pix2pix.pairs import Split, read_pairs
+from napari_ct2mri.widgets import tasks
+from napari_ct2mri.widgets.forms import LayerChooser, narrow
+from napari_ct2mri.widgets.landmarks import LandmarkChooser
+from napari_ct2mri.widgets.layer_pairs import REGISTERED, pairs_of
+from napari_ct2mri.widgets.layers import volume_to_layer_data
+from napari_ct2mri.widgets.overlay import Overlay
+from napari_ct2mri.widgets.pairs_table import PairTable
+from napari_ct2mri.widgets.panel import Panel
+from napari_ct2mri.widgets.placing import direction, landmarks_of, to_register
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image, Layer
+    from napari.utils.events import Event
+
+    from napari_ct2mri.app.workflows import Registered
+    from napari_ct2mri.imaging.pose import Landmarks, Registration
+
+__all__ = ["RegisterPanel"]
+
+_CSV = "Pair lists (*.csv)"
+_CONTRASTS = ("T2", "T1", "PD", "FLAIR")
+_KINDS = (
+    ("rigid", "move and turn (rigid)", "The head keeps its size: right for one person's images."),
+    (
+        "affine",
+        "also scale and shear (affine)",
+        "Where an image's millimetres are not to be trusted.",
+    ),
+)
+_TILES_MM = (8, 80)
+_PLACES = 1000
+"""Steps of the slider of a swipe."""
+
+_HINTS: dict[str | None, str] = {
+    None: "Both images in one picture: where they fit, edges run on from one into the other.",
+    "squares": "CT and MR by turns: scalp and ventricles must run on across the squares.",
+    "swipe": "CT left of the line, MR right of it. Drag the line in the picture, or the slider.",
+}
+
+
+class RegisterPanel(Panel):
+    """Choose two images, register, look, pair."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, "Register")
+        self.pairs = pairs_of(self.viewer)
+        self.overlay: Overlay | None = None
+        self._at_work: tuple[Layer, Layer] | None = None
+        self._made: list[tuple[Layer, Layer, Image]] = []  # CT, MR, the MR on the CT
+        self._tile_mm, self._place = 25, 0.5
+        self._build_images()
+        self._build_registration()
+        self._build_look()
+        self._build_pairs()
+        self.body.addStretch(1)
+        self.viewer.layers.events.removed.connect(self._follow_removed, position="last")
+        self.pairs.changed.connect(self._count_pairs)
+        for chooser in (self.ct, self.mr):
+            chooser.currentIndexChanged.connect(self._chosen)
+        self.job.finished.connect(self._forget_work)
+        self._chosen()
+        self._count_pairs()
+
+    # ------------------------------------------------------------ registration
+
+    def start(self) -> None:
+        """Register the chosen MR onto the chosen CT."""
+        ct, mr = self.ct.required(), self.mr.required()
+        volumes = to_register(ct, mr)
+        landmarks = self._landmarks(ct, mr)
+        self.run(
+            partial(self._show, ct, mr),
+            workflows.register_volumes,
+            *volumes,
+            kind=self.kind.currentData(),
+            landmarks=landmarks,
+        )
+        self._at_work = ct, mr
+        for chooser, layer in ((self.ct, ct), (self.mr, mr)):
+            chooser.select(layer)  # stays chosen when the registered MR comes
+
+    def _landmarks(self, ct: Layer, mr: Layer) -> Landmarks | None:
+        points = self.ct_points.layer(), self.mr_points.layer()
+        if points == (None, None):
+            return None
+        if points[0] is None or points[1] is None:
+            where = "CT" if points[0] is None else "MR"
+            raise VolumeError(
+                f"landmarks: none are chosen in the {where}; mark the same places there, or choose "
+                "'none' for both"
+            )
+        return landmarks_of(ct, points[0], mr, points[1])
+
+    def _show(self, ct: Layer, mr: Layer, registered: Registered) -> None:
+        """Add the registered MR, say how it was moved, and show both in one picture."""
+        if ct not in self.viewer.layers or mr not in self.viewer.layers:
+            return  # it ended before the word that a layer is gone came to it
+        found = registered.registration
+        data, attributes, _ = volume_to_layer_data(registered.mr, f"{mr.name} · on {ct.name}")
+        attributes["metadata"] = {**attributes["metadata"], REGISTERED: found}
+        for key in ("scale", "translate", "units"):  # to the last bit, whatever the CT's unit is
+            attributes[key] = getattr(ct, key)
+        for key in ("contrast_limits", "colormap", "gamma"):
+            attributes[key] = getattr(mr, key)
+        layer = self.viewer.add_image(data, **attributes)
+        layer.contrast_limits_range = mr.contrast_limits_range
+        self._made.append((ct, mr, layer))
+        self._tell(found)
+        self.after.setEnabled(True)
+        self.after.setChecked(True)
+        if self.view.currentData() is None:
+            self.view.setCurrentIndex(1)
+        else:
+            self._look()
+        self._say_pair()
+        self.say(f"{layer.name} is ready. Look at it before you pair it")
+
+    def _tell(self, found: Registration) -> None:
+        doubts = "".join(f"<li>{doubt}</li>" for doubt in found.doubts)
+        verdict = f"<b>Unsure:</b><ul>{doubts}</ul>" if doubts else "Nothing speaks against it."
+        self.result.setText(
+            f"{found.summary[0].upper()}{found.summary[1:]}; the head's centre went "
+            f"{direction(found)}.<br>Mutual information {found.before:.3f} before, "
+            f"<b>{found.after:.3f}</b> after.<br>{verdict}"
+        )
+        self.result.show()
+
+    def _follow_removed(self, event: Event) -> None:
+        """A registration of a layer that is gone is of no use to anybody."""
+        gone = event.value
+        kept = [entry for entry in self._made if gone not in entry]
+        if self._at_work is not None and gone in self._at_work:
+            self.note(f"layer {gone.name!r} was removed, so its registration was cancelled")
+            self.job.cancel()
+        if len(kept) < len(self._made):
+            self._made = kept
+            self._chosen()
+
+    def _forget_work(self) -> None:
+        self._at_work = None
+
+    def registered(self) -> Image | None:
+        """The newest layer that was made of the chosen MR on the chosen CT, if any."""
+        chosen = self.ct.layer(), self.mr.layer()
+        return next((made for *of, made in reversed(self._made) if tuple(of) == chosen), None)
+
+    def _chosen(self, *_: object) -> None:
+        """Other layers were chosen: what was said of the former is out of date."""
+        made = self.registered()
+        self.after.setEnabled(made is not None)
+        if made is None:
+            self.before.setChecked(True)
+            self.result.hide()
+        else:
+            self._tell(made.metadata[REGISTERED])
+        self._look()
+        self._say_pair()
+
+    # ------------------------------------------------------------ looking
+
+    def _look(self, *_: object) -> None:
+        """Show the chosen images in one picture, as the form says; or nothing."""
+        mode, ct = self.view.currentData(), self.ct.layer()
+        mr = self.registered() if self.after.isChecked() else self.mr.layer()
+        if mode is None or ct is None or mr is None or ct is mr:
+            self._end_overlay()
+        elif self.overlay is None or (self.overlay.ct, self.overlay.mr) != (ct, mr):
+            self._end_overlay()
+            with self.telling():
+                self.overlay = Overlay(
+                    self.viewer,
+                    ct,
+                    mr,
+                    "CT | MR after" if self.after.isChecked() else "CT | MR before",
+                    on_swipe=self._dragged,
+                    on_end=self._overlay_gone,
+                )
+        self._set_slider(mode)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.overlay is None:
+            return
+        if self.view.currentData() == "swipe":
+            self.overlay.show_swipe(self._place)
+        else:
+            self.overlay.show_checkerboard(self._tile_mm)
+
+    def _set_slider(self, mode: str | None) -> None:
+        """The slider is the width of squares, or the place of the line."""
+        with QSignalBlocker(self.slider):
+            if mode == "swipe":
+                self.slider.setRange(0, _PLACES)
+                self.slider.setValue(round(self._place * _PLACES))
+            else:
+                self.slider.setRange(*_TILES_MM)
+                self.slider.setValue(self._tile_mm)
+        self.slider.setEnabled(mode is not None)
+        self.slider_label.setText("Line" if mode == "swipe" else "Squares")
+        self.hint.setText(_HINTS[mode])
+
+    def _slid(self, value: int) -> None:
+        if self.view.currentData() == "swipe":
+            self._place = value / _PLACES
+        else:
+            self._tile_mm = value
+        self._draw()
+
+    def _dragged(self, place: float) -> None:
+        self._place = place
+        with QSignalBlocker(self.slider):
+            self.slider.setValue(round(place * _PLACES))
+
+    def _end_overlay(self) -> None:
+        overlay, self.overlay = self.overlay, None
+        if overlay is not None:
+            overlay.close()
+
+    def _overlay_gone(self) -> None:
+        """The person, or the end of a layer, took it away."""
+        if self.overlay is not None:
+            self.overlay = None
+            self.view.setCurrentIndex(0)
+
+    # ------------------------------------------------------------ pairs
+
+    def add_pair(self) -> None:
+        """Put the chosen CT and the MR that lies on it into the table."""
+        with self.telling():
+            ct, mr = self.ct.required(), self.registered() or self.mr.required()
+            self.pairs.add_layers(
+                ct,
+                mr,
+                self.patient.text().strip(),
+                self.contrast.currentText().strip(),
+                self.split.currentData(),
+            )
+            found = mr.metadata.get(REGISTERED)
+            self.say(f"{mr.name} is paired with {ct.name}")
+            if found is not None and found.is_unsure:
+                self.note(f"{mr.name} was paired though its registration is unsure")
+
+    def open_pairs(self, path: Path) -> None:
+        """Show the rows of a pair list."""
+        with self.telling():
+            self.pairs.fill(read_pairs(path).rows)
+            self.say(f"{len(self.pairs)} pairs from {path.name}")
+
+    def save_pairs(self, path: Path) -> None:
+        """Write the table, and beside it the layers that are in no file."""
+        with self.telling():
+            self.run(self._saved, tasks.save_pairs, path.absolute(), self.pairs.entries())
+
+    def _saved(self, path: Path) -> None:
+        self.open_pairs(path)
+        self.say(f"saved as {path}")
+
+    def _say_pair(self) -> None:
+        ct, mr = self.ct.layer(), self.registered() or self.mr.layer()
+        names = [layer.name for layer in (ct, mr) if layer is not None]
+        self.pair.setText(" with ".join(names) if len(names) == 2 else "choose a CT and an MR")
+
+    def _count_pairs(self, event: Event | None = None) -> None:
+        self.counted.setText(self.pairs.summary)
+        self._say_pair()
+        if words := getattr(event, "words", ""):
+            self.note(words)
+
+    # ------------------------------------------------------------ layout
+
+    def _build_images(self) -> None:
+        form = self.section("1 · Images of one head")
+        self.ct = LayerChooser(self.viewer, "CT", "CT")
+        self.mr = LayerChooser(self.viewer, "MR", "MR")
+        self.ct.setToolTip("It stays where it is; its grid becomes the MR's.")
+        self.mr.setToolTip("It is moved onto the CT, as a new layer; this one stays as it is.")
+        form.addRow("CT", self.ct)
+        form.addRow("MR", self.mr)
+
+    def _build_registration(self) -> None:
+        form = self.section("2 · Register the MR onto the CT")
+        self.kind = narrow(QComboBox())
+        for kind, title, tip in _KINDS:
+            self.kind.addItem(title, kind)
+            self.kind.setItemData(self.kind.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        form.addRow("Motion", self.kind)
+        self.ct_points = LandmarkChooser(self.viewer, self.ct, "CT")
+        self.mr_points = LandmarkChooser(self.viewer, self.mr, "MR")
+        for chooser in (self.ct_points, self.mr_points):
+            chooser.marking.connect(lambda: self.view.setCurrentIndex(0))
+            chooser.failed.connect(self._failed)
+        form.addRow("CT points", self.ct_points)
+        form.addRow("MR points", self.mr_points)
+        self.result = _words()
+        self.result.hide()
+        self.body.addWidget(self.result)
+
+    def _build_look(self) -> None:
+        form = self.section("3 · See whether it fits")
+        self.view = narrow(QComboBox())
+        for title, mode in (("nothing", None), ("checkerboard", "squares"), ("swipe", "swipe")):
+            self.view.addItem(title, mode)
+        self.before, self.after = QRadioButton("before"), QRadioButton("after")
+        self.before.setChecked(True)
+        self.after.setEnabled(False)
+        group = QButtonGroup(self)
+        states = QHBoxLayout()
+        for button in (self.before, self.after):
+            group.addButton(button)
+            states.addWidget(button)
+        states.addStretch(1)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider_label = QLabel()
+        self.hint = _words()
+        form.addRow("Show", self.view)
+        form.addRow("MR", states)
+        form.addRow(self.slider_label, self.slider)
+        self.body.addWidget(self.hint)
+        self.view.currentIndexChanged.connect(self._look)
+        self.before.toggled.connect(self._look)
+        self.slider.valueChanged.connect(self._slid)
+
+    def _build_pairs(self) -> None:
+        form = self.section("4 · Pairs to train on")
+        self.pair = _words()
+        self.patient = QLineEdit("patient-1")
+        self.contrast = narrow(QComboBox())
+        self.contrast.setEditable(True)
+        self.contrast.addItems(_CONTRASTS)
+        self.split = QComboBox()
+        for split in get_args(Split):
+            self.split.addItem(split, split)
+        self.split.setToolTip(
+            "train is learnt from, val chooses the best epoch, test is left for Compare; "
+            "a patient stands in one of them."
+        )
+        for label, field in (
+            ("Pair", self.pair),
+            ("Patient", self.patient),
+            ("Contrast", self.contrast),
+            ("Split", self.split),
+        ):
+            form.addRow(label, field)
+        self.table = PairTable(self.pairs)
+        self.counted = _words()
+        self.add = QPushButton("Add pair")
+        self.remove = QPushButton("Remove")
+        opener = QPushButton("Open pairs.csv…")
+        saver = QPushButton("Save pairs.csv…")
+        self.add.clicked.connect(self.add_pair)
+        self.remove.clicked.connect(self.table.remove_selected)
+        opener.clicked.connect(self._browse_open)
+        saver.clicked.connect(self._browse_save)
+        grid = QGridLayout()
+        for i, button in enumerate((self.add, self.remove, opener, saver)):
+            grid.addWidget(button, i // 2, i % 2)
+        self.body.addWidget(self.table)
+        self.body.addWidget(self.counted)
+        self.body.addLayout(grid)
+
+    def _browse_open(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a pair list", "", _CSV)
+        if path:
+            self.open_pairs(Path(path))
+
+    def _browse_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save the pair list", "pairs.csv", _CSV)
+        if path:
+            self.save_pairs(Path(path))
+
+    # ------------------------------------------------------------ the end of the panel
+
+    def event(self, event: QEvent) -> bool:
+        """Notice being taken out of the window: the picture of both goes too."""
+        handled = super().event(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._end_overlay()
+        return handled
+
+
+def _words() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    return label

@@ -1,0 +1,289 @@
+"""Register & pair in a real viewer: a moved head comes back and is paired; looks, wrong input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks.displaced_heads import Displaced, displace, simulate, surface, surface_errors
+from heads import head_pair, picture
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+
+from conftest import PATIENCE_MS, OpenPanel
+from napari_ct2mri.errors import JobError
+from napari_ct2mri.imaging.blend import SEAM
+from napari_ct2mri.imaging.io import read_volume
+from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.pix2pix.pairs import read_pairs
+from napari_ct2mri.widgets.layer_pairs import REGISTERED
+from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
+
+Settle = Callable[[Any], None]
+
+
+@pytest.fixture(scope="module")
+def case() -> Displaced:
+    """A tilted head of thick slices, and its MR up to 10 mm and 10 degrees away."""
+    chance = np.random.default_rng(0)
+    head = simulate(3, "T1", coarseness=1.7)
+    return displace(head, chance, spacing=(5.5, 1.8, 1.8), shape=(26, 120, 120))
+
+
+@pytest.fixture
+def register(viewer: Viewer, panel: OpenPanel, case: Displaced) -> Any:
+    """The panel, with the displaced head in the viewer."""
+    add_volume(viewer, case.mr, "ada T1")
+    add_volume(viewer, case.ct, "ada CT")
+    return panel("Register & pair")
+
+
+def click(qtbot: QtBot, button: Any) -> None:
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def choose(box: Any, data: object) -> None:
+    box.setCurrentIndex(box.findData(data))
+
+
+# ------------------------------------------------------------------ the whole way
+
+
+def test_a_moved_head_is_found_looked_at_and_paired(
+    register: Any,
+    viewer: Viewer,
+    panel: OpenPanel,
+    qtbot: QtBot,
+    settle: Settle,
+    case: Displaced,
+    tmp_path: Path,
+) -> None:
+    ct, mr = viewer.layers["ada CT"], viewer.layers["ada T1"]
+    click(qtbot, register.go)
+    assert not register.go.isEnabled()
+    with pytest.raises(JobError, match="still at work"):
+        register.start()
+    settle(register)
+
+    made = viewer.layers["ada T1 · on ada CT"]
+    found = made.metadata[REGISTERED]
+    assert np.percentile(surface_errors(found.matrix, case.truth, surface(case.ct)), 95) < 1.0
+    for name in ("scale", "translate"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(ct, name))
+    assert made.units == ct.units
+    assert made.data.shape == ct.data.shape
+    assert layer_to_volume(made).geometry == case.ct.geometry
+    assert layer_to_volume(made).modality == "MR"
+    text = register.result.text()
+    assert f"Mutual information {found.before:.3f} before, <b>{found.after:.3f}</b> after" in text
+    assert found.after > found.before + 0.2
+    assert "Nothing speaks against it" in text
+    assert (register.ct.layer(), register.mr.layer()) == (ct, mr)
+    assert register.overlay.mr is made
+
+    register.patient.setText("ada")
+    register.contrast.setCurrentText("T1")
+    click(qtbot, register.add)
+    assert panel("Train").counted.text() == "1 pair of 1 patient (T1): 1 train"
+    register.save_pairs(tmp_path / "pairs.csv")
+    settle(register)
+    (row,) = read_pairs(tmp_path / "pairs.csv").rows
+    assert (row.patient, row.contrast, row.split) == ("ada", "T1", "train")
+    saved = read_volume(row.mr)
+    assert saved.geometry.is_close(case.ct.geometry, 1e-9)
+    np.testing.assert_array_equal(saved.data, layer_to_volume(made).data)
+
+    viewer.layers.clear()
+    register.pairs.remove([0])
+    assert register.overlay is None
+    register.open_pairs(tmp_path / "pairs.csv")
+    assert register.counted.text() == "1 pair of 1 patient (T1): 1 train"
+    assert register.table.item(0, 2).text() == "ada"
+
+
+# ------------------------------------------------------------------ refusals
+
+
+def refused(register: Any, qtbot: QtBot, told: list[str], ct: Any, mr: Any) -> str:
+    """What is said to a registration that must not start."""
+    register.ct.select(ct)
+    register.mr.select(mr)
+    click(qtbot, register.go)
+    assert not register.job.is_running
+    assert register.go.isEnabled()
+    return told.pop()
+
+
+def test_what_cannot_be_registered_is_refused_in_words(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, told: list[str]
+) -> None:
+    ct, mr = heads.layers["head CT"], heads.layers["head T2"]
+    register = panel("Register & pair")
+    grey = picture(head_pair()[0])
+    pictures = add_volume(heads, Volume(grey, unit="grey"), "pictures")
+    plain = heads.add_image(np.zeros((8, 9, 9), np.float32), name="plain")
+    colour = heads.add_image(np.zeros((4, 8, 8, 3), np.uint8), rgb=True, name="colour")
+    levels = [np.zeros((8, 16, 16)), np.zeros((4, 8, 8))]
+    pyramid = heads.add_image(levels, multiscale=True, name="pyramid", scale=(2, 1, 1))
+    thin = heads.add_image(np.zeros((1, 9, 9), np.float32), scale=(3, 2, 2), name="thin")
+    labels = heads.add_labels(np.zeros((4, 8, 8), int), name="labels")
+
+    def says(one: Any, other: Any) -> str:
+        return refused(register, qtbot, told, one, other)
+
+    assert says(ct, ct).startswith("CT and MR are one layer, 'head CT'")
+    other = add_volume(heads, head_pair(seed=2)[1], "other T2")
+    assert says(other, mr) == "layer 'other T2' is an MR and was chosen as CT; choose a CT"
+    assert "'pictures' has no spacing" in says(ct, pictures)
+    assert "'plain' has no spacing" in says(ct, plain)
+    assert "'colour' is in colour" in says(ct, colour)
+    assert "'pyramid' is multiscale" in says(ct, pyramid)
+    assert "'thin' is one slice" in says(ct, thin)
+    for chooser in (register.ct, register.mr):
+        assert chooser.findText("head CT") >= 0
+        assert chooser.findText(labels.name) < 0  # not offered at all
+    heads.layers.clear()
+    click(qtbot, register.go)
+    assert told.pop().startswith("no layer is chosen as CT")
+
+
+# ------------------------------------------------------------------ the end of a job
+
+
+def test_cancel_leaves_no_layer_and_a_panel_that_goes_on(
+    register: Any, viewer: Viewer, qtbot: QtBot, settle: Settle, told: list[str]
+) -> None:
+    click(qtbot, register.go)
+    qtbot.waitUntil(lambda: "iterations" in register.status.text(), timeout=PATIENCE_MS)
+    click(qtbot, register.stop)
+    settle(register)
+    assert register.status.text().startswith("cancelled")
+    assert len(viewer.layers) == 2
+    assert register.registered() is None
+    assert not register.after.isEnabled()
+    assert register.go.isEnabled()
+    assert not told
+
+
+@pytest.mark.parametrize("gone", ["ada CT", "ada T1"])
+def test_a_layer_deleted_during_its_registration_ends_it(
+    gone: str, register: Any, viewer: Viewer, qtbot: QtBot, settle: Settle
+) -> None:
+    click(qtbot, register.go)
+    viewer.layers.remove(gone)
+    settle(register)
+    assert f"layer '{gone}' was removed" in register.notes.toPlainText()
+    assert len(viewer.layers) == 1
+    assert register.go.isEnabled()
+    assert not register.stop.isEnabled()
+
+
+# ------------------------------------------------------------------ landmarks
+
+
+def test_landmarks_are_numbered_and_must_pair(
+    register: Any, viewer: Viewer, qtbot: QtBot, told: list[str]
+) -> None:
+    click(qtbot, register.ct_points.mark)
+    marked = register.ct_points.layer()
+    assert viewer.layers.selection.active is marked
+    assert marked.mode == "add"
+    assert not viewer.layers["ada T1"].visible
+    ct, mr = viewer.layers["ada CT"], viewer.layers["ada T1"]
+    z, y, x = np.array(ct.data.shape) // 2
+    on_ct = np.array([(z, y, x), (z, y + 20, x), (z, y, x + 20), (z + 5, y, x)])
+    marked.add([ct.data_to_world(p) for p in on_ct])
+    assert list(marked.features["number"]) == [1, 2, 3, 4]
+    click(qtbot, register.go)
+    assert told.pop().startswith("landmarks: none are chosen in the MR")
+
+    click(qtbot, register.mr_points.mark)
+    in_mr = register.mr_points.layer()
+    in_mr.add([mr.data_to_world(np.array(mr.data.shape) // 2)])
+    click(qtbot, register.go)
+    assert told.pop().startswith("landmarks: 4 in the CT and 1 in the MR")
+    marked.selected_data = {0}
+    marked.remove_selected()
+    assert list(marked.features["number"]) == [1, 2, 3]
+
+    in_mr.data = np.array([[-9999.0, 0, 0]] * 3)
+    click(qtbot, register.go)
+    assert "landmark 1 of 'MR landmarks' lies outside of 'ada T1'" in told.pop()
+
+
+def test_landmarks_need_a_volume(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, told: list[str]
+) -> None:
+    register = panel("Register & pair")
+    click(qtbot, register.ct_points.mark)
+    assert told.pop().startswith("no layer is chosen as CT")
+    viewer.add_image(np.zeros((8, 8)), name="flat")
+    click(qtbot, register.ct_points.mark)
+    assert "'flat' has 2 axes" in told.pop()
+    assert len(viewer.layers) == 1
+
+
+# ------------------------------------------------------------------ looking
+
+
+def test_checkerboard_and_swipe_show_both_images(heads: Viewer, panel: OpenPanel) -> None:
+    register = panel("Register & pair")
+    layers = len(heads.layers)
+    choose(register.view, "squares")
+    (shown,) = (layer for layer in heads.layers if layer.name.startswith("CT | MR"))
+    coarse = np.array(shown.data[2])
+    register.slider.setValue(8)
+    fine = np.array(shown.data[2])
+    assert (coarse != fine).any()
+
+    choose(register.view, "swipe")
+    register.slider.setValue(0)
+    mr = np.array(shown.data[2])
+    register.slider.setValue(register.slider.maximum())
+    ct = np.array(shown.data[2])
+    register.slider.setValue(register.slider.maximum() // 2)
+    half = np.array(shown.data[2])
+    width = half.shape[1]
+    np.testing.assert_array_equal(half[:, : width // 2], ct[:, : width // 2])
+    np.testing.assert_array_equal(half[:, width // 2 + 1 :], mr[:, width // 2 + 1 :])
+    assert (half[:, width // 2] == SEAM).all()
+    assert (ct[:, 1:] != mr[:, 1:]).any()
+    assert set(map(tuple, fine.reshape(-1, 3))) <= set(
+        map(tuple, np.concatenate([ct, mr]).reshape(-1, 3))
+    )
+
+    low, high = heads.layers["head CT"].contrast_limits
+    heads.layers["head CT"].contrast_limits = (low, low + (high - low) / 4)
+    assert (np.array(shown.data[2])[:, : width // 2] != half[:, : width // 2]).any()
+
+    heads.layers.remove(shown)
+    assert register.view.currentData() is None
+    assert len(heads.layers) == layers
+
+
+def test_the_picture_of_both_goes_with_an_image_and_with_the_panel(
+    heads: Viewer, panel: OpenPanel
+) -> None:
+    register = panel("Register & pair")
+    choose(register.view, "squares")
+    assert len(heads.layers) == 3
+    compare = panel("Compare")
+    assert compare.fake.layer() is None  # no chooser takes it for an image by itself
+    heads.layers.remove("head T2")
+    assert [layer.name for layer in heads.layers] == ["head CT"]
+    add_volume(heads, head_pair()[1], "head T2")
+    choose(register.view, "squares")
+    assert len(heads.layers) == 3
+    heads.window.remove_dock_widget(register.parent())
+    assert len(heads.layers) == 2
+
+
+def test_train_opens_the_table(heads: Viewer, panel: OpenPanel, qtbot: QtBot) -> None:
+    train = panel("Train")
+    click(qtbot, train.edit)
+    assert panel("Register & pair").table.isVisibleTo(heads.window._qt_window)
