@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -32,16 +33,16 @@ def cost_of(width: int, board: Board, container_bytes: int = 1_000_000) -> Budge
 def test_unet_256_on_a_c6748() -> None:
     cost = cost_of(64, DSP)
     assert cost.bound_s == cost.expected_s == pytest.approx(1.63, abs=0.01)
-    assert "5 slices a second are impossible on dsp" in widest_for(cost, 64, 5)
-    assert "20 filters could" in widest_for(cost, 64, 5)
-    assert "need 82% of the time of dsp, at its peak rate" in widest_for(cost, 64, 0.5)
+    assert "5 slices a second are impossible on dsp" in widest_for(cost, 5)
+    assert "20 filters could" in widest_for(cost, 5)
+    assert "need 82% of the time of dsp, at its peak rate" in widest_for(cost, 0.5)
 
 
 def test_counted_cycles_decide_where_there_are_some() -> None:
-    cost = cost_of(16, replace(DSP, cycles_per_mac=0.25))
+    cost = cost_of(16, replace(DSP, cycles_per_mac=((16, 0.25),)))
     assert cost.counted_s == cost.expected_s == pytest.approx(2 * (cost.bound_s or 0))
-    assert "need " in widest_for(cost, 16, 4)
-    assert "6 slices a second are too many for dsp: 4.79 by counted" in widest_for(cost, 16, 6)
+    assert "need " in widest_for(cost, 4)
+    assert "6 slices a second are too many for dsp: 4.79 as counted" in widest_for(cost, 6)
     assert "energy a slice, about | 104.5 mJ" in cost.table()
 
 
@@ -59,21 +60,50 @@ def test_each_memory_is_asked_for_what_lies_in_it() -> None:
     ("change", "said"),
     [
         ({"slot": Memory("flash", 900_000)}, "900000 bytes of flash for model"),
-        ({"work": Memory("DDR2", 2**20)}, r"needed: 65536 too few; 12 filters fit"),
+        ({"work": Memory("DDR2", 2**20)}, "1114112 are needed: 65536 too few"),
     ],
 )
-def test_a_memory_too_small_says_which_and_by_how_much(
+def test_a_memory_too_small_says_which_by_how_much_and_what_fits(
     change: dict[str, Memory], said: str
 ) -> None:
-    cost = cost_of(16, replace(DSP, **change))
+    board = replace(DSP, **change)
+    cost = cost_of(16, board, 3_600_000)
     assert "DOES NOT FIT" in cost.table()
-    with pytest.raises(FirmwareError, match=said):
-        check_fits(cost, 16)
-    check_fits(cost_of(16, DSP), 16)
+    with pytest.raises(FirmwareError, match=said) as refused:
+        check_fits(cost)
+    found = re.search(r"(\d+) filters fit", str(refused.value))
+    width = int(found[1]) if found else 0
+    check_fits(cost.at_width(width))
+    with pytest.raises(FirmwareError):
+        check_fits(cost.at_width(width + 4))
+    check_fits(cost_of(16, DSP, 3_600_000))
+
+
+@pytest.mark.parametrize("width", [8, 32])
+def test_another_width_costs_about_what_is_foretold(width: int) -> None:
+    foretold, cost = cost_of(16, DSP).at_width(width), cost_of(width, DSP)
+    assert foretold.macs == pytest.approx(cost.macs, rel=0.04)
+    assert foretold.arena_bytes == cost.arena_bytes
+    assert foretold.weight_bytes == pytest.approx(cost.weight_bytes, rel=0.04)
+
+
+def test_cycles_between_counted_widths() -> None:
+    board = replace(DSP, cycles_per_mac=((8, 0.18), (16, 0.15)))
+    found = [board.cycles_for(width) for width in (4, 8, 12, 16, 64)]
+    assert found == pytest.approx([0.18, 0.18, 0.165, 0.15, 0.15])
+    assert "counted, ideal memory" in cost_of(16, board).table()
+    assert "from counts at other widths, ideal memory" in cost_of(12, board).table()
+
+
+def test_the_widest_is_named_whether_or_not_the_wish_is_met() -> None:
+    cost = cost_of(16, replace(DSP, cycles_per_mac=((16, 0.15),)))
+    assert "5 slices a second need 63% of the time of dsp" in widest_for(cost, 5)
+    assert "up to 20 filters could" in widest_for(cost, 5)
+    assert "12 filters could" in widest_for(cost, 9)
 
 
 def test_a_board_of_unknown_speed_promises_nothing() -> None:
     cost = cost_of(16, BOARDS["host"])
     assert cost.expected_s is None
-    assert "only a measurement says" in widest_for(cost, 16, 5)
+    assert "only a measurement says" in widest_for(cost, 5)
     assert "lower bound" not in cost.table()

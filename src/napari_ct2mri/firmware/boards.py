@@ -49,9 +49,9 @@ class Board:
     clock_hz, macs_per_cycle, cores
         macs_per_cycle: products of a signed and an unsigned byte, a core, at best. 0: not planned
         for, since its speed is that of whatever runs it.
-    cycles_per_mac : float
+    cycles_per_mac : pairs of (filters, cycles), narrow ones first
         What a product takes, all else included, counted in an interpreter under ideal memory over
-        a network of 16 filters and six levels; 0: not counted.
+        a network of six levels at 256 x 256; empty: not counted.
     slot, work, fast : Memory
         For each of two models; for arena and slices; for scratch, where there is faster memory
         (what does not fit there goes to ``work``). As the board's port lays them out.
@@ -71,7 +71,7 @@ class Board:
     clock_hz: float = 0.0
     macs_per_cycle: int = 0
     cores: int = 1
-    cycles_per_mac: float = 0.0
+    cycles_per_mac: tuple[tuple[int, float], ...] = ()
     slot: Memory = Memory("none", 0)
     work: Memory = Memory("none", 0)
     fast: Memory = Memory("none", 0)
@@ -89,6 +89,17 @@ class Board:
     def macs_per_second(self) -> float:
         """At best, all cores."""
         return self.clock_hz * self.macs_per_cycle * self.cores
+
+    def cycles_for(self, filters: int) -> float:
+        """Cycles a product at that width, between those counted in proportion; 0: not counted."""
+        if not self.cycles_per_mac:
+            return 0.0
+        below = [pair for pair in self.cycles_per_mac if pair[0] <= filters]
+        above = [pair for pair in self.cycles_per_mac if pair[0] > filters]
+        if not (below and above):
+            return (below or above[:1])[-1][1]
+        (low, more), (high, less) = below[-1], above[0]
+        return more + (filters - low) / (high - low) * (less - more)
 
 
 _KIB, _MIB = 2**10, 2**20
@@ -119,7 +130,7 @@ _ALL = (
         "its UART 2, on the USB socket",
         clock_hz=456e6,
         macs_per_cycle=8,
-        cycles_per_mac=0.15,  # tests/c674x/network.py, ct2mri-dsp16
+        cycles_per_mac=((8, 0.178), (12, 0.161), (16, 0.149)),  # tests/c674x/network.py
         slot=Memory("DDR2", 32 * _MIB - 8 * _KIB),
         work=Memory("DDR2", 64 * _MIB),
         fast=Memory("L2", 128 * _KIB),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware.arena import Plan, total_weight_bytes
@@ -11,6 +12,7 @@ from napari_ct2mri.firmware.model import QuantModel
 
 __all__ = ["Budget", "Need", "budget", "check_fits", "widest_for"]
 
+_MOST_FILTERS = 128  # that a generator may have
 _BITS_A_BYTE = 10  # 8N1: start, eight, stop
 
 
@@ -38,17 +40,15 @@ class Budget:
 
     Attributes
     ----------
+    width : int
+        Filters of the model.
     macs : int
         Products a slice.
-    bound_s : float or None
-        Time of a slice if every cycle did all products it can; none is faster. None where the
-        board's speed is not known.
-    counted_s : float or None
-        Time of the cycles that our code takes, counted under ideal memory: caches that miss come on
-        top. None where nobody counted them.
     """
 
     board: Board
+    width: int
+    size: tuple[int, int]
     macs: int
     weight_bytes: int
     container_bytes: int
@@ -56,8 +56,21 @@ class Budget:
     bound_bytes: int
     scratch_bytes: int
     slices_bytes: int
-    bound_s: float | None
-    counted_s: float | None
+
+    @property
+    def bound_s(self) -> float | None:
+        """Seconds a slice if every cycle did all products it can; none is faster. None: unknown."""
+        rate = self.board.macs_per_second
+        return self.macs / rate if rate else None
+
+    @property
+    def counted_s(self) -> float | None:
+        """Seconds of the cycles that our code takes under ideal memory; None: nobody counted.
+
+        Caches that miss come on top.
+        """
+        cycles = self.macs * self.board.cycles_for(self.width) / self.board.cores
+        return cycles / self.board.clock_hz if cycles else None
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -75,6 +88,28 @@ class Budget:
     def expected_s(self) -> float | None:
         """Seconds a slice: counted, or else the bound."""
         return self.counted_s or self.bound_s
+
+    def at_width(self, width: int) -> Budget:
+        """About what the same network would cost with another number of filters.
+
+        Products and weights grow with its square, images with it, tables and slices not at all.
+        """
+        ratio = width / self.width
+        weights = round(self.weight_bytes * ratio**2)
+        return replace(
+            self,
+            width=width,
+            macs=round(self.macs * ratio**2),
+            weight_bytes=weights,
+            container_bytes=self.container_bytes - self.weight_bytes + weights,
+            arena_bytes=round(self.arena_bytes * ratio),
+            bound_bytes=round(self.bound_bytes * ratio),
+        )
+
+    def line_fps(self, baud_rate: int) -> float:
+        """Slices a second that the line carries as plain bytes, one way; both ways at once."""
+        height, width = self.size
+        return baud_rate / (height * width * _BITS_A_BYTE)
 
     def push_s(self, baud_rate: int) -> float:
         """Seconds to send the whole container, 8N1, without protocol."""
@@ -94,14 +129,25 @@ class Budget:
         if self.bound_s is not None:
             rows.append(("lower bound of a slice", _pace(self.bound_s, "at peak rate")))
         if self.counted_s is not None:
-            rows.append(("expected of a slice", _pace(self.counted_s, "counted, ideal memory")))
+            rows.append(("expected of a slice", _pace(self.counted_s, self._how())))
         if self.expected_s and self.board.watts:
             joules = self.expected_s * self.board.watts
             rows.append(
                 ("energy a slice, about", f"{joules * 1e3:.1f} mJ at the data sheet's watts")
             )
-        rows += [(f"push at {b} baud", f"{self.push_s(b):.1f} s") for b in self.board.baud_rates]
+        for baud in self.board.baud_rates:
+            rows.append((f"push at {baud} baud", f"{self.push_s(baud):.1f} s"))
+            rows.append(
+                (
+                    f"slices a second over {baud} baud",
+                    f"{self.line_fps(baud):.1f} uncompressed, 2 to 5 times as many compressed",
+                )
+            )
         return "\n".join(["| | |", "|---|---|", *(f"| {what} | {much} |" for what, much in rows)])
+
+    def _how(self) -> str:
+        is_counted = self.width in dict(self.board.cycles_per_mac)
+        return ("counted" if is_counted else "from counts at other widths") + ", ideal memory"
 
 
 def _pace(seconds: float, how: str) -> str:
@@ -110,69 +156,61 @@ def _pace(seconds: float, how: str) -> str:
 
 def budget(model: QuantModel, plan: Plan, container_bytes: int, board: Board) -> Budget:
     """What ``model`` costs on ``board``."""
-    macs = sum(model.macs(number) for number in range(len(model.layers)))
-    rate = board.macs_per_second
-    cycles = macs * board.cycles_per_mac / board.cores
     height, width = model.size
     planes = 4 + model.images[0].channels  # of 16 bits on their way in, bytes of the input, two MRs
     return Budget(
         board,
-        macs,
+        model.images[1].channels,
+        model.size,
+        sum(model.macs(number) for number in range(len(model.layers))),
         total_weight_bytes(model.layers),
         container_bytes,
         plan.arena_bytes,
         plan.bound_bytes,
         plan.scratch_bytes,
         height * width * planes,
-        macs / rate if rate else None,
-        cycles / board.clock_hz if cycles else None,
     )
 
 
-def check_fits(cost: Budget, width: int) -> None:
+def check_fits(cost: Budget) -> None:
     """Refuse a board one of whose memories is too small.
-
-    Parameters
-    ----------
-    width : int
-        Filters of the model.
 
     Raises
     ------
     FirmwareError
-        Saying which, by how much, and about which width fits.
+        Saying which, by how much, and which width fits.
     """
     for need in cost.needs:
         if not need.is_met:
             has = need.memory.size_bytes
+            fits = _widest(cost, lambda other: all(each.is_met for each in other.needs))
             raise FirmwareError(
                 f"{cost.board.name} has {has} bytes of {need.memory.name} for {need.what}, and "
-                f"{need.size_bytes} are needed: {need.size_bytes - has} too few; "
-                f"{_narrower(width, has / need.size_bytes)} fit"
+                f"{need.size_bytes} are needed: {need.size_bytes - has} too few; {fits} fit"
             )
 
 
-def widest_for(cost: Budget, width: int, fps: float) -> str:
+def widest_for(cost: Budget, fps: float) -> str:
     """A sentence on whether ``fps`` can be met, and the widest model that could.
 
-    Products grow with the square of the filters. Where cycles were counted, they decide.
+    Where cycles were counted, they decide.
     """
     if cost.expected_s is None or cost.bound_s is None:
         return f"how fast {cost.board.name} is, only a measurement says"
-    wish, how = f"{fps:g} slices a second", "by counted cycles, ideal memory"
-    if not cost.counted_s:
-        how = "at its peak rate"
+    how = f"as {cost._how()}" if cost.counted_s else "at its peak rate"
+    wish, name = f"{fps:g} slices a second", cost.board.name
+    widest = _widest(cost, lambda other: fps * (other.expected_s or 0) <= 1)
     if fps * cost.expected_s <= 1:
-        return f"{wish} need {fps * cost.expected_s:.0%} of the time of {cost.board.name}, {how}"
-    narrower = _narrower(width, 1 / (fps * cost.expected_s))
+        share = f"{fps * cost.expected_s:.0%} of the time of {name}, {how}"
+        return f"{wish} need {share}; up to {widest} could"
     if fps * cost.bound_s > 1:
-        pace = f"are impossible on {cost.board.name}: {1 / cost.bound_s:.2f} at its peak rate"
+        pace = f"are impossible on {name}: {1 / cost.bound_s:.2f} at its peak rate"
     else:
-        pace = f"are too many for {cost.board.name}: {1 / cost.expected_s:.2f} {how}"
-    return f"{wish} {pace}; {narrower} could"
+        pace = f"are too many for {name}: {1 / cost.expected_s:.2f} {how}"
+    return f"{wish} {pace}; {widest} could"
 
 
-def _narrower(width: int, part: float) -> str:
-    """The widest number of filters, a multiple of 4, for ``part`` of the cost."""
-    narrower = int(width * part**0.5) // 4 * 4
-    return f"{narrower} filters" if narrower >= 4 else "not even 4 filters"
+def _widest(cost: Budget, suits: Callable[[Budget], bool]) -> str:
+    """The most filters, a multiple of 4, at which the network suits."""
+    widths = [w for w in range(4, _MOST_FILTERS + 1, 4) if suits(cost.at_width(w))]
+    return f"{widths[-1]} filters" if widths else "not even 4 filters"

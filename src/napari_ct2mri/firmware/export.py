@@ -109,9 +109,9 @@ def export(
     )
     data = pack(container)
     cost = budget(model, container.plan, len(data), target)
-    check_fits(cost, config.network.width)
+    check_fits(cost)
     if fps is not None:
-        yield Notice(widest_for(cost, config.network.width, fps))
+        yield Notice(widest_for(cost, fps))
     _write(folder, {"model.ctm": data, "README.md": _readme(container, cost, data).encode()})
     digest = hashlib.sha256(data).hexdigest()
     return Exported(folder, folder / "model.ctm", digest, container.plan, cost)

@@ -62,7 +62,7 @@ def budget(model: Path, board: str, contrast: str) -> Job[BudgetKnown]:
     tables = ct_tables(config.input.windows)
     container = Container(quantized, plan, tables, (black, black[..., 0]), info)
     cost = costs.budget(quantized, plan, len(pack(container)), find_board(board))
-    costs.check_fits(cost, config.network.width)
+    costs.check_fits(cost)
     return BudgetKnown(_rows(cost))
 
 

@@ -1,4 +1,4 @@
-# The machine that compiles: gcc or clang, any POSIX system. make CC=clang works too.
+# The machine that compiles: gcc or clang, any POSIX system. make -B CC=clang works too.
 CFLAGS = -O3 -march=native
 LDLIBS = -pthread
 SOURCES = port/host/port.c
