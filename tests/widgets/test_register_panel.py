@@ -12,7 +12,9 @@ from benchmarks.displaced_heads import Displaced, displace, simulate, surface, s
 from heads import head_pair, picture
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
 
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.errors import JobError
@@ -22,6 +24,7 @@ from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.widgets.layer_pairs import REGISTERED
 from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
+from napari_ct2mri.widgets.placing import points_of
 
 Settle = Callable[[Any], None]
 
@@ -45,6 +48,11 @@ def register(viewer: Viewer, panel: OpenPanel, case: Displaced) -> Any:
 def click(qtbot: QtBot, button: Any) -> None:
     assert button.isEnabled()
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def camera(viewer: Viewer) -> Any:
+    """Of the canvas; napari 0.9 moved it to ``scene``."""
+    return getattr(viewer, "scene", viewer).camera
 
 
 def choose(box: Any, data: object) -> None:
@@ -216,6 +224,27 @@ def test_landmarks_are_numbered_and_must_pair(
     assert "landmark 1 of 'MR landmarks' lies outside of 'ada T1'" in told.pop()
 
 
+def test_landmarks_lie_where_the_scanner_saw_them(heads: Viewer, panel: OpenPanel) -> None:
+    """By a voxel that no other is as bright as, in an image that is stored oblique and flipped."""
+    volume = head_pair()[0]
+    spots = [(0, 10, 40), (3, 50, 21), (1, 33, 7)]
+    for number, spot in enumerate(spots):
+        volume.data[spot] = 3000 + number
+    layer = add_volume(heads, volume, "spotted CT")
+    shown = [np.argwhere(layer.data == 3000 + number)[0] for number in range(3)]
+    points = heads.add_points([layer.data_to_world(p) for p in shown], name="spots")
+    affine = volume.geometry.affine
+    expected = np.array(spots) @ affine[:3, :3].T + affine[:3, 3]
+    np.testing.assert_allclose(points_of(layer, points, "CT"), expected, atol=1e-6)
+
+    register = panel("Register & pair")
+    register.ct.select(layer)
+    for chooser in (register.ct_points, register.mr_points):
+        chooser.select(points)
+    start = register._landmarks(layer, heads.layers["head T2"])
+    np.testing.assert_allclose(start.fit(), np.eye(4), atol=1e-6)
+
+
 def test_landmarks_need_a_volume(
     viewer: Viewer, panel: OpenPanel, qtbot: QtBot, told: list[str]
 ) -> None:
@@ -241,6 +270,7 @@ def test_checkerboard_and_swipe_show_both_images(heads: Viewer, panel: OpenPanel
     fine = np.array(shown.data[2])
     assert (coarse != fine).any()
 
+    assert [layer.visible for layer in heads.layers] == [False, False, True]
     choose(register.view, "swipe")
     register.slider.setValue(0)
     mr = np.array(shown.data[2])
@@ -263,7 +293,41 @@ def test_checkerboard_and_swipe_show_both_images(heads: Viewer, panel: OpenPanel
 
     heads.layers.remove(shown)
     assert register.view.currentData() is None
-    assert len(heads.layers) == layers
+    assert [layer.visible for layer in heads.layers] == [True] * layers
+
+
+def test_the_line_is_dragged_in_the_picture(heads: Viewer, panel: OpenPanel, qtbot: QtBot) -> None:
+    register = panel("Register & pair")
+    with qtbot.waitExposed(heads.window._qt_window):
+        heads.window.show()
+    heads.reset_view()  # the line is in the middle of what is now laid out
+    choose(register.view, "swipe")
+    canvas = heads.window._qt_viewer.canvas.native
+    middle = QPointF(canvas.width() / 2, canvas.height() / 2)
+    assert heads.layers.selection.active is register.overlay.layer
+    layer = register.overlay.layer
+    centre = np.array(camera(heads).center)
+    aside = middle + QPointF(60, 0)
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    for kind, place, button, buttons in (
+        (QEvent.Type.MouseMove, middle, none, none),
+        (QEvent.Type.MouseButtonPress, middle, left, left),
+        (QEvent.Type.MouseMove, aside, none, left),
+        (QEvent.Type.MouseButtonRelease, aside, left, none),
+    ):
+        event = QMouseEvent(
+            kind,
+            place,
+            QPointF(canvas.mapToGlobal(place.toPoint())),
+            button,
+            buttons,
+            Qt.KeyboardModifier.NoModifier,
+        )
+        qtbot.wait(20)  # vispy passes over moves within 10 ms
+        QApplication.sendEvent(canvas, event)
+    assert register.slider.value() > register.slider.maximum() * 0.55
+    np.testing.assert_array_equal(camera(heads).center, centre)  # the picture held still
+    assert layer.mouse_pan
 
 
 def test_the_picture_of_both_goes_with_an_image_and_with_the_panel(

@@ -27,7 +27,8 @@ class Overlay:
     """A layer on a CT's grid in which CT and MR stand side by side, each as its layer shows it.
 
     Made slice by slice while somebody looks (:class:`~napari_ct2mri.imaging.blend.Blend`); it
-    ends with any of the three layers.
+    ends with any of the three layers. Other images are hidden meanwhile: an MR where it lay
+    before would look out from under it.
 
     Parameters
     ----------
@@ -62,7 +63,10 @@ class Overlay:
         self._place: float | None = None  # of the swipe, 0..1; None: a checkerboard
         shown, moving = layer_to_shown(ct, "CT"), layer_to_shown(mr, "MR")
         self._blend = Blend(shown, moving, (_look(ct), _look(mr)), Checkerboard())
+        self._hidden = [layer for layer in viewer.layers if layer.visible and _is_image(layer)]
         self.layer = self._add(name)
+        for hidden in self._hidden:
+            hidden.visible = False
         self._sources = [
             layer.events[name] for layer in (ct, mr) for name in ("contrast_limits", "colormap")
         ]
@@ -96,11 +100,8 @@ class Overlay:
         # of a known origin that is neither, so that no chooser takes it for a CT or an MR
         kept["metadata"] = {KEY: replace(attributes["metadata"][KEY], modality="unknown")}
         units = self.ct.units if self.ct.ndim == 3 else (self.ct.units[-1],) * 3
-        active = self._viewer.layers.selection.active
         layer = self._viewer.add_image(self._blend, rgb=True, units=units, **kept)
         layer.mouse_drag_callbacks.append(self._drag)
-        if active is not None and active.ndim != 3:
-            self._viewer.layers.selection.active = layer
         return layer
 
     def _show(self, pattern: Checkerboard | Swipe) -> None:
@@ -126,6 +127,8 @@ class Overlay:
     def _let_go(self) -> None:
         for source in self._sources:
             source.disconnect(self._follow_look)
+        for hidden in self._hidden:
+            hidden.visible = True
         self._viewer.dims.events.order.disconnect(self._turn)
         self._viewer.layers.events.removed.disconnect(self._follow_removed)
 
@@ -149,6 +152,12 @@ class Overlay:
                 yield
         finally:
             layer.mouse_pan = True
+
+
+def _is_image(layer: Layer) -> bool:
+    from napari.layers import Image
+
+    return isinstance(layer, Image)
 
 
 def _camera(viewer: napari.viewer.Viewer) -> Camera:

@@ -60,7 +60,10 @@ _PLACES = 1000
 _HINTS: dict[str | None, str] = {
     None: "Both images in one picture: where they fit, edges run on from one into the other.",
     "squares": "CT and MR by turns: scalp and ventricles must run on across the squares.",
-    "swipe": "CT left of the line, MR right of it. Drag the line in the picture, or the slider.",
+    "swipe": (
+        "CT left of the line, MR right of it. Drag the line while its layer is the active one, or "
+        "the slider."
+    ),
 }
 
 
