@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -108,12 +109,38 @@ def test_the_cable_is_pulled_and_put_back(
                 assert runs(connection, boxes[0])
 
 
+_BOARD_ALONE = """
+import sys, time
+from pathlib import Path
+from napari_ct2mri.firmware.simulate import start_board
+with start_board(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])) as port:
+    print(port, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_a_board_ends_with_whoever_started_it(folder: Path, board: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _BOARD_ALONE, folder, board, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout
+        port = starter.stdout.readline().strip()
+        (process,) = children(starter.pid)
+        with connect(port):
+            pass
+        starter.kill()
+    end = time.monotonic() + 10
+    while is_alive(process):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def killed(folder: Path, store: Path, container: Container, after_s: float) -> bool:
     """Push to a QEMU that is killed after a while; whether the push came to its end."""
     with start_board(folder, "qemu-vexpress-a9", store) as port:
         with connect(port):
             pass  # it has started
-        process = children()[-1]
+        process = children(os.getpid())[-1]
         killer = threading.Timer(after_s, os.kill, (process, 9))
         killer.start()
         try:
@@ -131,14 +158,14 @@ def killed(folder: Path, store: Path, container: Container, after_s: float) -> b
     return True
 
 
-def children() -> list[int]:
-    """QEMU processes that this one has started, the last one last."""
+def children(of: int) -> list[int]:
+    """Processes that this one has started, the last one last."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             pid, rest = stat.read_text().split(" ", 1)
-            name, _, fields = rest.rpartition(") ")
-            if name.startswith("(qemu") and int(fields.split()[1]) == os.getpid():
+            _, _, fields = rest.rpartition(") ")
+            if int(fields.split()[1]) == of:
                 found.append(int(pid))
     return sorted(found)
 

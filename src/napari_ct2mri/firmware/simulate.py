@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +29,7 @@ Bytes = NDArray[np.uint8]
 _NOR_BYTES = 64 << 20  # of each of vexpress-a9's two banks
 _START_S = 0.3  # in which QEMU complains of what it was asked
 _POLL_S = 1.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @contextmanager
@@ -128,10 +133,11 @@ def _unless_ended(process: subprocess.Popen[str], url: str) -> str:
 def _run(
     command: list[str], ready: Callable[[subprocess.Popen[str]], str], *keep: int
 ) -> Iterator[str]:
-    """The process that a board is, as long as the block lasts."""
+    """The process that a board is, as long as the block lasts, and no longer than this process."""
     try:
         process = subprocess.Popen(
             command,
+            preexec_fn=_ends_with_its_parent() if sys.platform == "linux" else None,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -151,6 +157,12 @@ def _run(
             yield url
         finally:
             process.kill()
+
+
+def _ends_with_its_parent() -> Callable[[], object]:
+    """What a Linux process calls of itself, so that nothing outlives a viewer that was killed."""
+    prctl = ctypes.CDLL(None).prctl  # found here: between fork and exec nothing is loaded
+    return partial(prctl, _PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
 
 
 _STARTS: dict[str, Callable[[Path, Path, int | None], AbstractContextManager[str]]] = {

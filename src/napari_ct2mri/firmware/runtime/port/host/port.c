@@ -245,7 +245,7 @@ static void open_store(ct_host *host, const char *path) {
     fail(path);
   }
   if (flock(host->store, LOCK_EX | LOCK_NB) != 0) {
-    fprintf(stderr, "firmware.elf: %s: in use by another board\n", path);
+    fprintf(stderr, "firmware.elf: %s: in use by another board; end that, or name another store\n", path);
     exit(1);
   }
   if (found.st_size != 0 && found.st_size != size) {
