@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from conftest import PATIENCE_MS, OpenPanel
+from napari_ct2mri.app.cli import main
 from napari_ct2mri.errors import JobError
 from napari_ct2mri.imaging.blend import SEAM
-from napari_ct2mri.imaging.io import read_volume
+from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.widgets.layer_pairs import REGISTERED
@@ -38,10 +40,11 @@ def case() -> Displaced:
 
 
 @pytest.fixture
-def register(viewer: Viewer, panel: OpenPanel, case: Displaced) -> Any:
-    """The panel, with the displaced head in the viewer."""
-    add_volume(viewer, case.mr, "ada T1")
-    add_volume(viewer, case.ct, "ada CT")
+def register(viewer: Viewer, panel: OpenPanel, case: Displaced, tmp_path: Path) -> Any:
+    """The panel, with the displaced head opened from files."""
+    for volume, name in ((case.mr, "ada T1"), (case.ct, "ada CT")):
+        write_volume(volume, tmp_path / f"{name}.mha")
+        viewer.open(tmp_path / f"{name}.mha", plugin="napari-ct2mri")
     return panel("Register & pair")
 
 
@@ -70,6 +73,7 @@ def test_a_moved_head_is_found_looked_at_and_paired(
     settle: Settle,
     case: Displaced,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ct, mr = viewer.layers["ada CT"], viewer.layers["ada T1"]
     click(qtbot, register.go)
@@ -93,6 +97,12 @@ def test_a_moved_head_is_found_looked_at_and_paired(
     assert "Nothing speaks against it" in text
     assert (register.ct.layer(), register.mr.layer()) == (ct, mr)
     assert register.overlay.mr is made
+    words = shlex.split(register.command.line.text())
+    assert words[0] == "ct2mri"
+    monkeypatch.chdir(tmp_path)
+    assert main(words[1:]) == 0
+    same = read_volume(tmp_path / "ada T1-on-ada CT.nii.gz")
+    np.testing.assert_array_equal(same.data, layer_to_volume(made).data)
 
     register.patient.setText("ada")
     register.contrast.setCurrentText("T1")
@@ -102,6 +112,7 @@ def test_a_moved_head_is_found_looked_at_and_paired(
     settle(register)
     (row,) = read_pairs(tmp_path / "pairs.csv").rows
     assert (row.patient, row.contrast, row.split) == ("ada", "T1", "train")
+    assert row.ct.resolve() == tmp_path / "ada CT.mha"
     saved = read_volume(row.mr)
     assert saved.geometry.is_close(case.ct.geometry, 1e-9)
     np.testing.assert_array_equal(saved.data, layer_to_volume(made).data)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_ct2mri.pix2pix.pairs import PairRow, Split
 
-__all__ = ["REGISTERED", "LayerPair", "LayerPairs", "pairs_of"]
+__all__ = ["REGISTERED", "LayerPair", "LayerPairs", "file_of", "pairs_of"]
 
 REGISTERED = "ct2mri-registered"
 """Under which the ``metadata`` of a registered MR's layer holds its Registration. Its voxels are
@@ -176,6 +176,17 @@ def pairs_of(viewer: napari.viewer.Viewer) -> LayerPairs:
     return _OF[viewer]
 
 
+def file_of(layer: Layer, modality: Modality) -> tuple[Path, str] | None:
+    """The file and series that a layer came from, if it is still as it was read."""
+    origin = layer_origin(layer)
+    if origin is None or not is_as_read(layer) or REGISTERED in layer.metadata:
+        return None
+    path = Path(origin.source.path)
+    if not origin.source.path or not path.exists() or origin.modality != modality:
+        return None
+    return path.absolute(), origin.source.series_uid
+
+
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
@@ -193,10 +204,5 @@ def _entry(pair: Pair) -> PairEntry:
 
 
 def _image(layer: Layer, modality: Modality) -> tuple[Path | Volume, str]:
-    """The file and series that a layer came from, if it is still as it was read."""
-    origin = layer_origin(layer)
-    if origin is not None and is_as_read(layer) and REGISTERED not in layer.metadata:
-        path = Path(origin.source.path)
-        if origin.source.path and path.exists() and origin.modality == modality:
-            return path.absolute(), origin.source.series_uid
-    return layer_to_volume(layer, modality), ""
+    """The file and series that a layer came from, else its volume."""
+    return file_of(layer, modality) or (layer_to_volume(layer, modality), "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -24,9 +26,10 @@ from napari_ct2mri.app import workflows
 from napari_ct2mri.errors import VolumeError
 from napari_ct2mri.pix2pix.pairs import Split, read_pairs
 from napari_ct2mri.widgets import tasks
+from napari_ct2mri.widgets.command_line import CommandLine
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
 from napari_ct2mri.widgets.landmarks import LandmarkChooser
-from napari_ct2mri.widgets.layer_pairs import REGISTERED, pairs_of
+from napari_ct2mri.widgets.layer_pairs import REGISTERED, file_of, pairs_of
 from napari_ct2mri.widgets.layers import volume_to_layer_data
 from napari_ct2mri.widgets.overlay import Overlay
 from napari_ct2mri.widgets.pairs_table import PairTable
@@ -67,6 +70,16 @@ _HINTS: dict[str | None, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """A registered layer, what of, and how it is made in a terminal; empty if it cannot be."""
+
+    ct: Layer
+    mr: Layer
+    layer: Image
+    command: str
+
+
 class RegisterPanel(Panel):
     """Choose two images, register, look, pair."""
 
@@ -75,7 +88,7 @@ class RegisterPanel(Panel):
         self.pairs = pairs_of(self.viewer)
         self.overlay: Overlay | None = None
         self._at_work: tuple[Layer, Layer] | None = None
-        self._made: list[tuple[Layer, Layer, Image]] = []  # CT, MR, the MR on the CT
+        self._made: list[_Made] = []
         self._tile_mm, self._place = 25, 0.5
         self._build_images()
         self._build_registration()
@@ -96,12 +109,12 @@ class RegisterPanel(Panel):
         """Register the chosen MR onto the chosen CT."""
         ct, mr = self.ct.required(), self.mr.required()
         volumes = to_register(ct, mr)
-        landmarks = self._landmarks(ct, mr)
+        landmarks, kind = self._landmarks(ct, mr), self.kind.currentData()
         self.run(
-            partial(self._show, ct, mr),
+            partial(self._show, ct, mr, "" if landmarks else _as_command(ct, mr, kind)),
             workflows.register_volumes,
             *volumes,
-            kind=self.kind.currentData(),
+            kind=kind,
             landmarks=landmarks,
         )
         self._at_work = ct, mr
@@ -120,7 +133,7 @@ class RegisterPanel(Panel):
             )
         return landmarks_of(ct, points[0], mr, points[1])
 
-    def _show(self, ct: Layer, mr: Layer, registered: Registered) -> None:
+    def _show(self, ct: Layer, mr: Layer, command: str, registered: Registered) -> None:
         """Add the registered MR, say how it was moved, and show both in one picture."""
         if ct not in self.viewer.layers or mr not in self.viewer.layers:
             return  # it ended before the word that a layer is gone came to it
@@ -133,8 +146,8 @@ class RegisterPanel(Panel):
             attributes[key] = getattr(mr, key)
         layer = self.viewer.add_image(data, **attributes)
         layer.contrast_limits_range = mr.contrast_limits_range
-        self._made.append((ct, mr, layer))
-        self._tell(found)
+        self._made.append(_Made(ct, mr, layer, command))
+        self._tell(self._made[-1])
         self.after.setEnabled(True)
         self.after.setChecked(True)
         if self.view.currentData() is None:
@@ -144,7 +157,8 @@ class RegisterPanel(Panel):
         self._say_pair()
         self.say(f"{layer.name} is ready. Look at it before you pair it")
 
-    def _tell(self, found: Registration) -> None:
+    def _tell(self, made: _Made) -> None:
+        found: Registration = made.layer.metadata[REGISTERED]
         doubts = "".join(f"<li>{doubt}</li>" for doubt in found.doubts)
         verdict = f"<b>Unsure:</b><ul>{doubts}</ul>" if doubts else "Nothing speaks against it."
         self.result.setText(
@@ -153,11 +167,13 @@ class RegisterPanel(Panel):
             f"<b>{found.after:.3f}</b> after.<br>{verdict}"
         )
         self.result.show()
+        self.command.show_command(made.command)
+        self.command.setVisible(bool(made.command))
 
     def _follow_removed(self, event: Event) -> None:
         """A registration of a layer that is gone is of no use to anybody."""
         gone = event.value
-        kept = [entry for entry in self._made if gone not in entry]
+        kept = [made for made in self._made if gone not in (made.ct, made.mr, made.layer)]
         if self._at_work is not None and gone in self._at_work:
             self.note(f"layer {gone.name!r} was removed, so its registration was cancelled")
             self.job.cancel()
@@ -170,18 +186,23 @@ class RegisterPanel(Panel):
 
     def registered(self) -> Image | None:
         """The newest layer that was made of the chosen MR on the chosen CT, if any."""
+        made = self._newest()
+        return None if made is None else made.layer
+
+    def _newest(self) -> _Made | None:
         chosen = self.ct.layer(), self.mr.layer()
-        return next((made for *of, made in reversed(self._made) if tuple(of) == chosen), None)
+        return next((m for m in reversed(self._made) if (m.ct, m.mr) == chosen), None)
 
     def _chosen(self, *_: object) -> None:
         """Other layers were chosen: what was said of the former is out of date."""
-        made = self.registered()
+        made = self._newest()
         self.after.setEnabled(made is not None)
         if made is None:
             self.before.setChecked(True)
             self.result.hide()
+            self.command.hide()
         else:
-            self._tell(made.metadata[REGISTERED])
+            self._tell(made)
         self._look()
         self._say_pair()
 
@@ -321,8 +342,11 @@ class RegisterPanel(Panel):
         form.addRow("CT points", self.ct_points)
         form.addRow("MR points", self.mr_points)
         self.result = _words()
-        self.result.hide()
-        self.body.addWidget(self.result)
+        self.command = CommandLine()
+        self.command.setToolTip("The same in a terminal.")
+        for part in (self.result, self.command):
+            part.hide()
+            self.body.addWidget(part)
 
     def _build_look(self) -> None:
         form = self.section("3 · See whether it fits")
@@ -405,6 +429,19 @@ class RegisterPanel(Panel):
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._end_overlay()
         return handled
+
+
+def _as_command(ct: Layer, mr: Layer, kind: str) -> str:
+    """What a terminal would be told; empty where a layer is in no file as it is shown."""
+    of_ct, of_mr = file_of(ct, "CT"), file_of(mr, "MR")
+    if of_ct is None or of_mr is None:
+        return ""
+    (ct_path, series), (mr_path, mr_series) = of_ct, of_mr
+    words = ["ct2mri", "register", str(ct_path), str(mr_path), f"{mr.name}-on-{ct.name}.nii.gz"]
+    words += ["--kind", kind]
+    for flag, uid in (("--series", series), ("--mr-series", mr_series)):
+        words += [flag, uid] if uid else []
+    return shlex.join(words)
 
 
 def _words() -> QLabel:
