@@ -2,7 +2,9 @@
  * RAM that behaves as flash does, may fail, and whose power can be cut at any of its operations.
  *
  * A cut leaves the operation undone, half done or done, and whatever the program would have done
- * next does not happen: the call that fed the board returns. */
+ * next does not happen: the call that fed the board returns. What was done before and not synced
+ * lasts, or is lost, or each operation of it, by chance, lasts, is torn or is lost: a page that
+ * lasts may be younger than one that does not. */
 #define _POSIX_C_SOURCE 200112L
 
 #include <setjmp.h>
@@ -12,13 +14,24 @@
 #include "session.h"
 
 enum { CUT_BEFORE, CUT_TORN, CUT_AFTER };
+enum { UNSYNCED_LASTS, UNSYNCED_LOST, UNSYNCED_MIXED };
 enum { RING = 1 << 17 }; /* bytes that wait for the board; more are lost */
+
+/* What the store is to do with size bytes, one page or one unit, from offset on. */
+typedef struct {
+  uint32_t slot, offset, size;
+  uint8_t *bytes; /* to write; null: an erasure */
+} operation;
 
 typedef struct {
   ct_session session;
   ct_port port;
   uint32_t page;          /* bytes that one operation writes at most */
-  uint8_t *slots[2];
+  uint8_t *slots[2];      /* as the program reads them */
+  uint8_t *lasting[2];    /* as they were at the last sync; unless all lasts at once */
+  operation *unsynced;    /* since then; unless all lasts at once */
+  size_t unsynced_count, unsynced_room;
+  int unsynced_fate;
   uint8_t in[RING];
   size_t in_put, in_taken;
   uint8_t late[RING];     /* what comes once the board computes */
@@ -47,6 +60,7 @@ size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *
 void c_board_feed_late(c_board *board, const uint8_t *bytes, size_t size);
 void c_board_fail(c_board *board, uint32_t operations, int silently);
 void c_board_cut(c_board *board, uint32_t operations, int kind, uint32_t seed);
+void c_board_unsynced(c_board *board, int fate);
 size_t c_board_tick(c_board *board, uint32_t microseconds, uint8_t *out, size_t room);
 uint32_t c_board_operations(const c_board *board);
 uint32_t c_board_violations(const c_board *board);
@@ -76,38 +90,114 @@ static void power_off(c_board *board) {
 
 static int is_flash(const c_board *board) { return board->port.store.spare != NULL; }
 
-static int write_page(c_board *board, uint8_t *to, const uint8_t *bytes, uint32_t size) {
+static size_t whole_slot(const c_board *board) {
+  return board->port.store.bytes + 2 * (size_t)board->port.store.unit;
+}
+
+static void apply_write(c_board *board, const operation *what, int kind) {
+  uint8_t *to = board->slots[what->slot] + what->offset;
+  for (uint32_t i = 0; i < what->size; ++i) {
+    const uint8_t reached = kind == CUT_TORN ? chance(board) : 0xFF;
+    const uint8_t kept = to[i] & (uint8_t)~reached;
+    to[i] = is_flash(board) ? to[i] & (what->bytes[i] | (uint8_t)~reached)
+                            : (uint8_t)((what->bytes[i] & reached) | kept);
+  }
+}
+
+/* Torn, half of the unit is erased, and of the other half some bits. */
+static void apply_erasure(c_board *board, const operation *what, int kind) {
+  uint8_t *to = board->slots[what->slot] + what->offset;
+  const int second = kind == CUT_TORN && chance(board) & 1;
+  for (uint32_t i = 0; i < what->size; ++i) {
+    const int is_done = kind == CUT_AFTER || (i >= what->size / 2) == second;
+    to[i] |= is_done ? 0xFF : chance(board) & chance(board);
+  }
+}
+
+static void apply(c_board *board, const operation *what, int kind) {
+  if (kind == CUT_BEFORE) {
+    return;
+  }
+  if (what->bytes == NULL) {
+    apply_erasure(board, what, kind);
+  } else {
+    apply_write(board, what, kind);
+  }
+}
+
+/* All that the program has done until now outlives a loss of power. */
+static void make_lasting(c_board *board) {
+  while (board->unsynced_count > 0) {
+    free(board->unsynced[--board->unsynced_count].bytes);
+  }
+  for (unsigned i = 0; i < 2 && board->unsynced_fate != UNSYNCED_LASTS; ++i) {
+    memcpy(board->lasting[i], board->slots[i], whole_slot(board));
+  }
+}
+
+static void remember(c_board *board, const operation *what) {
+  if (board->unsynced_fate == UNSYNCED_LASTS) {
+    return;
+  }
+  if (board->unsynced_count == board->unsynced_room) {
+    board->unsynced_room = 2 * board->unsynced_room + 64;
+    board->unsynced = realloc(board->unsynced, board->unsynced_room * sizeof *what);
+  }
+  operation *kept = &board->unsynced[board->unsynced_count++];
+  *kept = *what;
+  if (what->bytes != NULL) {
+    kept->bytes = memcpy(malloc(what->size), what->bytes, what->size);
+  }
+}
+
+/* The power goes: what was not synced has its fate, and what is then there lasts. */
+static void lose_unsynced(c_board *board) {
+  if (board->unsynced_fate != UNSYNCED_LASTS) {
+    memcpy(board->slots[0], board->lasting[0], whole_slot(board));
+    memcpy(board->slots[1], board->lasting[1], whole_slot(board));
+  }
+  for (size_t i = 0; i < board->unsynced_count && board->unsynced_fate == UNSYNCED_MIXED; ++i) {
+    apply(board, &board->unsynced[i], chance(board) % 3);
+  }
+  make_lasting(board);
+}
+
+static uint32_t not_erased(const c_board *board, const operation *what) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < what->size && what->bytes != NULL && is_flash(board); ++i) {
+    count += board->slots[what->slot][what->offset + i] != 0xFF;
+  }
+  return count;
+}
+
+static int operate(c_board *board, const operation *what) {
   if (++board->operations == board->fail_at) {
     return board->is_silent ? 0 : -1;
   }
-  const int cut = is_cut(board);
-  for (uint32_t i = 0; i < size && !(cut && board->cut_kind == CUT_BEFORE); ++i) {
-    const uint8_t reached = cut && board->cut_kind == CUT_TORN ? chance(board) : 0xFF;
-    const uint8_t before = to[i], wanted = bytes[i];
-    to[i] = (uint8_t)((wanted & reached) | (before & ~reached));
-    if (is_flash(board)) {
-      board->violations += before != 0xFF;
-      to[i] = before & (wanted | (uint8_t)~reached);
-    }
-  }
-  if (cut) {
+  board->violations += not_erased(board, what);
+  if (is_cut(board)) {
+    lose_unsynced(board);
+    apply(board, what, board->cut_kind);
+    make_lasting(board);
     power_off(board);
   }
+  apply(board, what, CUT_AFTER);
+  remember(board, what);
   return 0;
 }
 
 static int write(void *user, uint32_t slot, uint32_t offset, const uint8_t *bytes, uint32_t size) {
   c_board *board = user;
-  const uint32_t whole = board->port.store.bytes + 2 * board->port.store.unit;
-  if (offset % CT_WRITE_STEP != 0 || size % CT_WRITE_STEP != 0 || offset > whole ||
-      size > whole - offset) {
+  if (offset % CT_WRITE_STEP != 0 || size % CT_WRITE_STEP != 0 || offset > whole_slot(board) ||
+      size > whole_slot(board) - offset) {
     ++board->violations;
     return -1;
   }
   while (size > 0) {
     const uint32_t room = board->page - offset % board->page;
     const uint32_t count = size < room ? size : room;
-    if (write_page(board, board->slots[slot] + offset, bytes, count) != 0) {
+    const operation page = {slot, offset, count, (uint8_t *)(uintptr_t)bytes};
+    if (operate(board, &page) != 0) {
       return -1;
     }
     offset += count;
@@ -119,28 +209,16 @@ static int write(void *user, uint32_t slot, uint32_t offset, const uint8_t *byte
 
 static int erase(void *user, uint32_t slot, uint32_t offset) {
   c_board *board = user;
-  const ct_store *store = &board->port.store;
-  if (offset % store->unit != 0 || offset >= store->bytes + 2 * store->unit) {
+  const operation unit = {slot, offset, board->port.store.unit, NULL};
+  if (offset % unit.size != 0 || offset >= whole_slot(board)) {
     ++board->violations;
     return -1;
   }
-  if (++board->operations == board->fail_at) {
-    return board->is_silent ? 0 : -1;
-  }
-  const int cut = is_cut(board);
-  uint8_t *bytes = board->slots[slot] + offset;
-  for (uint32_t i = 0; i < store->unit && !(cut && board->cut_kind == CUT_BEFORE); ++i) {
-    const uint8_t reached = cut && board->cut_kind == CUT_TORN ? chance(board) & chance(board) : 0xFF;
-    bytes[i] |= i < store->unit / 2 ? 0xFF : reached;
-  }
-  if (cut) {
-    power_off(board);
-  }
-  return 0;
+  return operate(board, &unit);
 }
 
 static int sync(void *user) {
-  (void)user;
+  make_lasting(user);
   return 0;
 }
 
@@ -204,38 +282,8 @@ static void *allocate(size_t size, int value) {
   return block;
 }
 
-c_board *c_board_new(uint32_t bytes, uint32_t unit, uint32_t page, int flash, uint32_t memory,
-                     uint32_t window) {
-  static const uint32_t rates[] = {115200, 921600, 2000000};
-  c_board *board = allocate(sizeof *board, 0);
-  board->page = page;
-  board->random = 1;
-  board->rate = rates[0];
-  for (unsigned i = 0; i < 2; ++i) {
-    board->slots[i] = allocate(bytes + 2 * (size_t)unit, 0);
-  }
-  const ct_store store = {bytes, unit, flash ? allocate(unit, 0) : NULL,
-                          {board->slots[0], board->slots[1]}, erase, write, sync, board};
-  const ct_port port = {
-      .name = "c-board", .rates = rates, .rate_count = 3, .window = window, .store = store,
-      .memory = allocate(memory, 0xA5), .memory_bytes = memory, .user = board, .receive = receive,
-      .send = send, .is_sent = is_sent, .set_rate = set_rate, .overrun = overrun,
-      .microseconds = microseconds, .wait = wait};
-  board->port = port;
-  c_board_power_on(board);
-  return board;
-}
-
-void c_board_free(c_board *board) {
-  free(board->slots[0]);
-  free(board->slots[1]);
-  free(board->port.store.spare);
-  free(board->port.memory);
-  free(board);
-}
-
 /* Forget all but the slots. */
-void c_board_power_on(c_board *board) {
+static void start(c_board *board) {
   board->is_off = 0;
   board->in_put = board->in_taken = board->lost = 0;
   board->late_size = 0;
@@ -245,6 +293,52 @@ void c_board_power_on(c_board *board) {
   if (setjmp(board->power) == 0) {
     ct_session_start(&board->session, &board->port);
   }
+}
+
+c_board *c_board_new(uint32_t bytes, uint32_t unit, uint32_t page, int flash, uint32_t memory,
+                     uint32_t window) {
+  static const uint32_t rates[] = {115200, 921600, 2000000};
+  c_board *board = allocate(sizeof *board, 0);
+  board->page = page;
+  board->random = 1;
+  board->rate = rates[0];
+  for (unsigned i = 0; i < 2; ++i) {
+    board->slots[i] = allocate(bytes + 2 * (size_t)unit, 0);
+    board->lasting[i] = allocate(bytes + 2 * (size_t)unit, 0);
+  }
+  const ct_store store = {bytes, unit, flash ? allocate(unit, 0) : NULL,
+                          {board->slots[0], board->slots[1]}, erase, write, sync, board};
+  const ct_port port = {
+      .name = "c-board", .rates = rates, .rate_count = 3, .window = window, .store = store,
+      .memory = allocate(memory, 0xA5), .memory_bytes = memory, .user = board, .receive = receive,
+      .send = send, .is_sent = is_sent, .set_rate = set_rate, .overrun = overrun,
+      .microseconds = microseconds, .wait = wait};
+  board->port = port;
+  start(board);
+  return board;
+}
+
+void c_board_free(c_board *board) {
+  for (unsigned i = 0; i < 2; ++i) {
+    free(board->slots[i]);
+    free(board->lasting[i]);
+  }
+  while (board->unsynced_count > 0) {
+    free(board->unsynced[--board->unsynced_count].bytes);
+  }
+  free(board->unsynced);
+  free(board->port.store.spare);
+  free(board->port.memory);
+  free(board);
+}
+
+/* The power goes, unless it has gone, and comes again: all is forgotten but the slots. */
+void c_board_power_on(c_board *board) {
+  if (board->unsynced_count > 0) {
+    lose_unsynced(board);
+  }
+  make_lasting(board); /* what a test has written there, too */
+  start(board);
 }
 
 /* Bytes arrive; what the board says to them, at most room bytes, is stored in out. What it could not
@@ -260,7 +354,7 @@ size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *
       done = ct_session_step(&board->session);
     } while (done > 0);
     if (done < 0) {
-      c_board_power_on(board);
+      start(board);
     }
   }
   return board->out_size;
@@ -290,6 +384,12 @@ void c_board_cut(c_board *board, uint32_t operations, int kind, uint32_t seed) {
   board->cut_at = board->operations + operations;
   board->cut_kind = kind;
   board->random = seed * 2654435761u + 1;
+}
+
+/* From here on: what a loss of power makes of what was not synced. */
+void c_board_unsynced(c_board *board, int fate) {
+  board->unsynced_fate = fate;
+  make_lasting(board);
 }
 
 uint32_t c_board_operations(const c_board *board) { return board->operations; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from tempfile import mkdtemp
@@ -26,19 +27,31 @@ class Cut(IntEnum):
     AFTER = 2  # all
 
 
+class Unsynced(IntEnum):
+    """What a loss of power makes of what was done before, but not synced."""
+
+    LASTS = 0  # as in a flash without a cache
+    LOST = 1
+    MIXED = 2  # each page and unit by chance: lasts, torn, lost
+
+
 def session() -> list[Path]:
     """Sources of the board's end."""
     return [*core(), *(runtime_folder() / name for name in SESSION)]
 
 
-def load(compiler: str = "cc", optimize: str = "-O2") -> ctypes.CDLL:
-    """Compile it under the undefined behaviour sanitizer; its folder goes at once."""
+def load(
+    compiler: str = "cc", optimize: str = "-O2", sources: Sequence[Path] | None = None
+) -> ctypes.CDLL:
+    """Compile it, or other ``sources``, under the undefined behaviour sanitizer; its folder goes
+    at once."""
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler} here")
     folder = Path(mkdtemp())
     flags = [optimize, "-shared", "-fPIC", f"-I{runtime_folder()}", *UNDEFINED]
+    sources = [HERE / "c_board.c", *session()] if sources is None else sources
     try:
-        made = compile_c(compiler, flags, [HERE / "c_board.c", *session()], folder / "board.so")
+        made = compile_c(compiler, flags, sources, folder / "board.so")
         library = ctypes.CDLL(str(made))
     finally:
         shutil.rmtree(folder)
@@ -52,6 +65,7 @@ def load(compiler: str = "cc", optimize: str = "-O2") -> ctypes.CDLL:
         "feed_late": (None, [pointer, ctypes.c_char_p, size]),
         "fail": (None, [pointer, u32, ctypes.c_int]),
         "cut": (None, [pointer, u32, ctypes.c_int, u32]),
+        "unsynced": (None, [pointer, ctypes.c_int]),
         "operations": (u32, [pointer]),
         "violations": (u32, [pointer]),
         "rate": (u32, [pointer]),
@@ -101,7 +115,7 @@ class CBoard:
         return self._said.raw[:size]
 
     def power_cycle(self) -> None:
-        """Off and on: all is forgotten but the slots."""
+        """Off, unless it is, and on: all is forgotten but the slots."""
         self._lib.c_board_power_on(self._board)
 
     def feed_late(self, data: bytes) -> None:
@@ -115,6 +129,10 @@ class CBoard:
     def cut(self, operations: int, kind: Cut = Cut.TORN, seed: int = 1) -> None:
         """The power goes at the store's operation that is so many further on (1: the next)."""
         self._lib.c_board_cut(self._board, operations, kind, seed)
+
+    def unsynced(self, fate: Unsynced) -> None:
+        """From now on, this becomes of what is not synced when the power goes."""
+        self._lib.c_board_unsynced(self._board, fate)
 
     @property
     def is_off(self) -> bool:

@@ -5,22 +5,36 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import itertools
+import struct
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-from c_board import CBoard, Cut, load
+from c_board import HERE, CBoard, Cut, Unsynced, load, session
 from host_end import BLOCK, COPY, BoardError, Client, SilenceError, to_library
+from native import UNDEFINED, compile_c
 from random_models import boxed, random_model
 
+from napari_ct2mri.firmware import runtime_folder
 from napari_ct2mri.firmware.container import pack, seal
 
+RECORD = 0x5232544D  # its magic
 FLASH = {"slot_bytes": 1 << 16, "unit": 1 << 14, "page": 1024}
 STORES = {
     "flash": FLASH,
     "flash of blocks": {"slot_bytes": 1 << 16, "unit": BLOCK, "page": 2048},
     "memory": {"slot_bytes": 1 << 16, "unit": BLOCK, "page": 1024, "is_flash": False},
 }
+CUTS = [
+    *((cut, Unsynced.LASTS) for cut in Cut),
+    (Cut.BEFORE, Unsynced.LOST),
+    (Cut.AFTER, Unsynced.LOST),
+    (Cut.TORN, Unsynced.MIXED),
+    (Cut.AFTER, Unsynced.MIXED),
+]
+"""The operation at which the power goes, and those since the last sync."""
 Push = Callable[[Client, bytes], int]
 
 
@@ -80,6 +94,18 @@ def is_cut(client: Client, container: bytes, how: Push) -> bool:
     return False
 
 
+def vouched(board: CBoard) -> list[bytes]:
+    """The containers that valid records stand for; each must be there, whole."""
+    found = []
+    for slot in content(board):
+        note = slot[board.slot_bytes + board.unit :][:48]
+        magic, _, size, sha256, crc = struct.unpack("<III32sI", note)
+        if magic == RECORD and crc == zlib.crc32(note[:44]):
+            found.append(slot[:size])
+            assert digest(slot[:size]) == sha256, "a record stands before what it vouches for lasts"
+    return found
+
+
 def starts_with(board: CBoard, *allowed: bytes) -> bytes:
     """The model that runs after power-on: one of those, all of it, and its golden pair is right."""
     board.power_cycle()
@@ -93,12 +119,8 @@ def starts_with(board: CBoard, *allowed: bytes) -> bytes:
     return found[0]
 
 
-@pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("how", [push, push_changes])
-def test_cut_at_every_operation(
-    library: ctypes.CDLL, models: list[bytes], store: str, how: Push
-) -> None:
-    older, new, old = models[2], models[1], models[0]
+def cut_everywhere(library: ctypes.CDLL, models: list[bytes], store: str, how: Push) -> None:
+    old, new, older = models
     board = CBoard(library, memory=1 << 17, **STORES[store])
     for model in (older, old):
         Client(to_library(board)).push(model)
@@ -108,20 +130,81 @@ def test_cut_at_every_operation(
     assert starts_with(board, new) == new
     operations = board.operations - start
     assert operations > 10
-    came_back = []
-    for number, kind in itertools.product(range(1, operations + 1), Cut):
+    for number, (kind, fate) in itertools.product(range(1, operations + 1), CUTS):
         fill(board, before)
         board.power_cycle()
+        board.unsynced(fate)
         board.cut(number, kind, seed=number)
-        client = Client(to_library(board))
-        assert is_cut(client, new, how)
+        assert is_cut(Client(to_library(board)), new, how)
         assert board.is_off
-        came_back.append(starts_with(board, old, new))
+        assert old in vouched(board)
+        # the last operation writes the record, and all else lasts by then
+        is_over = number == operations and kind == Cut.AFTER
+        assert starts_with(board, old, new) == (new if is_over else old)
         Client(to_library(board)).push(new)  # goes on where it was cut, whatever was left
-        assert starts_with(board, new) == new
-    # the last operation writes the record: not done, torn, done
-    assert came_back == [old] * (3 * operations - 1) + [new]
+        assert starts_with(board, new) == new  # it was told so: nothing of it is lost
     assert board.violations == 0
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("how", [push, push_changes])
+def test_cut_at_every_operation(
+    library: ctypes.CDLL, models: list[bytes], store: str, how: Push
+) -> None:
+    cut_everywhere(library, models, store, how)
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of the board's end but ``store.c`` and ``push.c``, compiled."""
+    sources = [HERE / "c_board.c", *session()]
+    kept = [source for source in sources if source.name not in {"store.c", "push.c"}]
+    flags = ["-O2", "-r", "-nostdlib", "-fPIC", f"-I{runtime_folder()}", *UNDEFINED]
+    return compile_c("cc", flags, kept, tmp_path_factory.mktemp("rest") / "rest.o")
+
+
+SYNC = "store->sync(store->user)"
+FAULTS = {
+    "written notes are not synced": ("store.c", SYNC, "0", 1),
+    "erased notes are not synced": ("store.c", SYNC, "0", 2),
+    "the container is not synced": ("store.c", SYNC, "0", 3),
+    "the old record stays": ("store.c", "erase_note(store, slot, record_at(store))", "0", 1),
+    "the old journal stays": ("store.c", "erase_note(store, slot, journal_at(store))", "0", 1),
+    "written over what is there": ("store.c", "is_blank(there, CT_BLOCK)", "1", 1),
+    "into the slot that runs": ("push.c", "kept == 0 ? 1 : 0", "kept == 0 ? 0 : 1", 1),
+    "no newer than the old one": ("push.c", "active->sequence + 1", "0", 1),
+}
+"""Faults by name: the source, what stands there, what stands there instead, at which occurrence."""
+
+
+def with_fault(folder: Path, fault: str) -> list[Path]:
+    """Copies of ``store.c`` and ``push.c``, one of them with the fault."""
+    name, right, wrong, number = FAULTS[fault]
+    made = []
+    for source in ("store.c", "push.c"):
+        text = (runtime_folder() / source).read_text()
+        if source == name:
+            parts = text.split(right)
+            assert len(parts) > number, f"{name} has no such place any more"
+            text = right.join(parts[:number]) + wrong + right.join(parts[number:])
+        (folder / source).write_text(text)
+        made.append(folder / source)
+    return made
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_order_is_found(
+    models: list[bytes], rest: Path, tmp_path: Path, fault: str
+) -> None:
+    """The cuts above see each of these; with the source as it is they pass."""
+    library = load(sources=[*with_fault(tmp_path, fault), rest])
+    with pytest.raises((AssertionError, BoardError)):
+        cut_everywhere(library, models, "flash", push_changes)
+
+
+def test_every_sync_is_among_the_faults() -> None:
+    text = (runtime_folder() / "store.c").read_text()
+    assert text.count("store->sync") == sum(right == SYNC for _, right, *_ in FAULTS.values())
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -131,15 +214,17 @@ def test_cut_of_a_first_push(library: ctypes.CDLL, models: list[bytes], store: s
     empty, start = content(board), board.operations
     Client(to_library(board)).push(models[0])
     operations = board.operations - start
-    for number, kind in itertools.product(range(1, operations + 1), Cut):
+    for number, (kind, fate) in itertools.product(range(1, operations + 1), CUTS):
         fill(board, empty)
         board.power_cycle()
+        board.unsynced(fate)
         board.cut(number, kind, seed=number)
         assert is_cut(Client(to_library(board)), models[0], push)
         board.power_cycle()
         hello = Client(to_library(board)).hello()
         is_there = number == operations and kind == Cut.AFTER
         assert (hello.status, hello.digest == digest(models[0])) == ((0, 1) if is_there else (7, 0))
+        assert vouched(board) == [models[0]] * is_there
         Client(to_library(board)).push(models[0])
         starts_with(board, models[0])
     assert board.violations == 0
@@ -155,9 +240,12 @@ def test_cut_again_and_again(library: ctypes.CDLL, models: list[bytes], seed: in
     for step in range(12):
         new = models[chance.integers(3)]
         how = push_changes if chance.random() < 0.5 else push
-        board.cut(int(chance.integers(1, 45)), Cut(chance.integers(3)), seed=seed * 100 + step)
+        kind, fate = CUTS[chance.integers(len(CUTS))]
+        board.unsynced(fate)
+        board.cut(int(chance.integers(1, 45)), kind, seed=seed * 100 + step)
         was_cut = is_cut(Client(to_library(board)), new, how)
         runs = starts_with(board, runs, new) if was_cut else starts_with(board, new)
+        assert runs in vouched(board)
         board.cut(1 << 30)
     assert board.violations == 0
 
