@@ -11,7 +11,12 @@ for the latency, as USB adapters do. Then
 
 - push: the whole container, or ``--seconds`` of it where that takes longer (its name then says so);
 - a model of which one layer changed, against its changed blocks of 4 KiB;
-- live: ``--count`` CT slices, their MR back; the share of the line in the fuller direction.
+- a queue: ``--count`` CT pictures, all known beforehand, their MR back; the share of the line in
+  the fuller direction;
+- live mode (``workflows.Live``, as the viewer's panel has it): a simulated head of 34 slices of
+  512 x 512 in HU, scrolled through; the next slice is asked for when the last has come (one in the
+  air), or while one is still on its way (two), with neighbours sent ahead or without. With
+  ``--ct FILE`` that CT instead.
 
 A share of the line is bytes on the wire, frames and all, over what the rate allows in that time;
 "content" is without frames. Where the machine took the processor away from the meter for longer
@@ -36,14 +41,20 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from napari_ct2mri.imaging.volume import Volume
 
 BUFFER = 4096  # bytes a direction, what waits for the latency included
 STEP_S = 0.001
 BITS = 10  # 8N1
 RUN_OUT = 4  # slices on their way
+LIVE = ((1, False), (1, True), (2, False), (2, True))  # in the air, neighbours ahead
+LIVE_BAUD = 921600  # below, a slice takes seconds and nothing is sent ahead
 
 
 class Wire:
@@ -220,7 +231,7 @@ def push_tuned(line: Metered, old: bytes, new: bytes) -> str:
     )
 
 
-def live(line: Metered, planes: list[list[NDArray]]) -> str:
+def queue(line: Metered, planes: list[list[NDArray]]) -> str:
     """All slices; measured from the second answer until nothing is left to send."""
     from napari_ct2mri.link import Runner, connect
 
@@ -238,10 +249,48 @@ def live(line: Metered, planes: list[list[NDArray]]) -> str:
         latency = statistics.median(a.latency_s for a in mine)
         computed = statistics.median(a.microseconds for a in mine)
     return (
-        f"live, {len(mine)} slices, {fps:.1f} FPS, latency {latency * 1e3:.0f} ms, computed in "
+        f"queue, {len(mine)} slices, {fps:.1f} FPS, latency {latency * 1e3:.0f} ms, computed in "
         f"{computed / 1e3:.0f} ms | {up:.1%} up, {down:.1%} down | "
         f"{line.share(first, last, content):.1%} | {last.away - first.away:.2f} s"
     )
+
+
+def live(line: Metered, ct: Volume, in_the_air: int, look_ahead: bool) -> str:
+    """Scroll through a CT; measured from the first answer to the last, waits from asking on."""
+    from napari_ct2mri.app.workflows import Live
+
+    asked_at: dict[int, float] = {}
+    waits, counts = [], []
+    with Live(line.port, look_ahead=look_ahead) as board:
+        depth = board.show(ct).depth
+        while len(waits) < depth:
+            if (k := len(asked_at)) < depth and k - len(waits) < in_the_air:
+                asked_at[k] = time.monotonic()
+                board.ask(k)
+            if (made := board.poll(0.01)) is not None:
+                waits.append(time.monotonic() - asked_at[made.k])
+                counts.append(line.count())
+    first, last = counts[0], counts[-1]
+    fps = (depth - 1) / (last.at - first.at)
+    up, down = (
+        line.share(first, last, getattr(last, way) - getattr(first, way)) for way in ("up", "down")
+    )
+    ahead = "neighbours ahead" if look_ahead else "nothing ahead"
+    return (
+        f"live mode, {in_the_air} in the air, {ahead}: {fps:.1f} FPS, wait "
+        f"{statistics.median(waits) * 1e3:.0f} ms | {up:.1%} up, {down:.1%} down | | "
+        f"{last.away - first.away:.2f} s"
+    )
+
+
+def head(path: Path | None) -> Volume:
+    """The CT to scroll through: a file's, or nobody's."""
+    from napari_ct2mri.imaging.io import read_volume
+    from napari_ct2mri.imaging.phantom import phantom
+
+    if path is not None:
+        return read_volume(path)
+    return phantom(0, shape=(34, 512, 512), spacing=(5.0, 0.45, 0.45)).ct
 
 
 def slices(pairs: Path, count: int, side: int, planes: int) -> list[list[NDArray]]:
@@ -291,18 +340,20 @@ def measure(asked: argparse.Namespace, baud: int, latency_ms: float) -> None:
             else start_board(asked.project, "host", Path(store))
         )
         with board as port:
-            head = f"| {baud} | {latency_ms:g} ms |"
+            prefix = f"| {baud} | {latency_ms:g} ms |"
             with metered(port, baud, latency_ms / 1000) as line:
                 row, is_whole = push(line, container, asked.seconds)
-                print(head, row, "|", flush=True)
+                print(prefix, row, "|", flush=True)
             if not is_whole:  # the rest without a meter, so that there is a model to run
                 fill(port, container)
             with metered(port, baud, latency_ms / 1000) as line:
                 given = slices(asked.slices, asked.count, first.height, first.channels)
-                print(head, live(line, given), "|", flush=True)
+                print(prefix, queue(line, given), "|", flush=True)
+                for how in LIVE if baud >= LIVE_BAUD else ():
+                    print(prefix, live(line, asked.head, *how), "|", flush=True)
                 new = asked.tuned
                 if new and len(new) * BITS / baud < 10 * asked.seconds:
-                    print(head, push_tuned(line, container, new), "|", flush=True)
+                    print(prefix, push_tuned(line, container, new), "|", flush=True)
 
 
 def fill(port: str, container: bytes) -> None:
@@ -324,9 +375,11 @@ def main() -> None:
     parser.add_argument("--latency", type=float, nargs="+", default=[0, 16], help="ms each way")
     parser.add_argument("--seconds", type=float, default=20, help="of a push, at most")
     parser.add_argument("--count", type=int, default=60, help="slices")
+    parser.add_argument("--ct", type=Path, help="for live mode; default: a simulated head")
     parser.add_argument("--port", help="of a board that runs; default: a host board is started")
     asked = parser.parse_args()
     asked.tuned = tuned((asked.project / "model.ctm").read_bytes())
+    asked.head = head(asked.ct)
     print("| baud | latency | what | wire | content | away |\n|--:|--:|---|---|---|---|")
     for baud in asked.baud:
         for latency_ms in asked.latency:

@@ -441,6 +441,65 @@ def test_the_newest_slice_wins(ready: str, tmp_path: Path) -> None:
         assert stats.slices == len(seen)
 
 
+def quiet(live: workflows.Live) -> int:
+    """Until nothing more goes out; slices that the board has computed in this session."""
+    idle = 0
+    while idle < 3:
+        assert live.poll(0.02) is None  # what was not asked for does not come out
+        idle = 0 if live.unanswered else idle + 1
+    stats = live.stats()
+    assert stats is not None
+    return stats.slices
+
+
+@needs_compiler
+def test_neighbours_of_the_slice_in_view_are_ready(
+    project: Path, ready: str, tmp_path: Path
+) -> None:
+    container = container_of(project)
+    with workflows.Live(ready) as live:
+        grid = live.show(read_volume(ct_file(tmp_path / "ct.nii.gz")))
+        expected = [grid.mr(reference(container, grid.planes(k))) for k in range(grid.depth)]
+        live.ask(1)
+        assert until(live).k == 1
+        assert quiet(live) == 3
+        live.ask(2)
+        assert live.unanswered == 1
+        made = live.poll(0.0)
+        assert made is not None
+        assert made.k == 2
+        np.testing.assert_array_equal(made.mr, expected[2])
+        assert quiet(live) == 5  # 3 is new, and 1 was given away
+        for k in (1, 0, 3, 3):
+            live.ask(k)
+            made = until(live)
+            assert made.k == k
+            np.testing.assert_array_equal(made.mr, expected[k])
+        live.ask(0)
+        live.ask(2)  # the view has moved on: slice 0 does not come out any more
+        assert until(live).k == 2
+        before = quiet(live)
+        live.show(read_volume(ct_file(tmp_path / "other.nii.gz", seed=4)))
+        assert quiet(live) == before  # of another CT nothing was asked for
+    with workflows.Live(ready, look_ahead=False) as live:
+        live.show(read_volume(ct_file(tmp_path / "ct.nii.gz")))
+        live.ask(1)
+        until(live)
+        assert quiet(live) == 1
+
+
+@needs_compiler
+def test_a_slow_board_is_sent_nothing_ahead(
+    ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_ct2mri.app.workflows.live._QUICK_S", 0.0)
+    with workflows.Live(ready) as live:
+        live.show(read_volume(ct_file(tmp_path / "ct.nii.gz")))
+        live.ask(1)
+        until(live)
+        assert quiet(live) == 1
+
+
 @needs_compiler
 def test_an_unplugged_board_is_picked_up_again(
     firmware: Path, project: Path, tmp_path: Path

@@ -183,11 +183,17 @@ class Runner:
         """
         self._check(planes)
         if replace:
-            self._dropped |= {each.number for each in self._waiting}
-            self._waiting.clear()
+            self.drop_waiting()
         self._waiting.append(_Slice(self._numbers, planes))
         self._numbers += 1
         return self._numbers - 1
+
+    def drop_waiting(self, keep: int | None = None) -> tuple[int, ...]:
+        """Forget the slices of which nothing has been sent, but number ``keep``; their numbers."""
+        dropped = tuple(each.number for each in self._waiting if each.number != keep)
+        self._dropped.update(dropped)
+        self._waiting = deque(each for each in self._waiting if each.number == keep)
+        return dropped
 
     def poll(self, timeout_s: float = _STEP_S) -> Answer | None:
         """Go on for at most ``timeout_s``; the next answer, if it is there by then.

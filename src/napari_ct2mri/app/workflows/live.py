@@ -1,7 +1,9 @@
 """A board that follows a viewer: slice ``k`` of a CT goes to it, its MR comes back.
 
-Whoever scrolls faster than the board computes gets the newest slice. A board that is unplugged is
-waited for, and picked up again.
+Whoever scrolls faster than the board computes gets the newest slice. Where that takes little time,
+the slice that scrolling on would show goes out right behind the one in view, while the MR of that
+is computed and sent, so that the line is busy in both directions; the neighbour on the other side
+follows once nothing else is to do. A board that is unplugged is waited for, and picked up again.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,12 +24,13 @@ from napari_ct2mri.imaging.volume import Volume
 
 if TYPE_CHECKING:
     from napari_ct2mri.link.connection import Connection
-    from napari_ct2mri.link.live import Runner
+    from napari_ct2mri.link.live import Answer, Runner
     from napari_ct2mri.link.messages import Hello, Stats
 
 __all__ = ["Live", "LiveSlice"]
 
 _RETRY_S = 0.5  # between two looks for a board that is gone
+_QUICK_S = 0.5  # slices that take longer are not sent ahead: a jump would wait behind them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,7 @@ class LiveSlice:
     microseconds : int
         That the board computed.
     latency_s : float
-        From the first byte out to the last in.
+        From the first byte out to the last in, also of one that was sent ahead.
     sent_bytes, received_bytes : int
         Encoded, without frames.
     """
@@ -65,6 +69,8 @@ class Live:
         By default the highest that works.
     board : str, optional
         The only board that is welcome.
+    look_ahead : bool
+        Have neighbours of the slice in view ready; they come out of :meth:`poll` once asked for.
 
     Attributes
     ----------
@@ -79,12 +85,26 @@ class Live:
         If the board cannot be reached, or has no model.
     """
 
-    def __init__(self, port: str, *, baud: int | None = None, board: str | None = None) -> None:
+    def __init__(
+        self,
+        port: str,
+        *,
+        baud: int | None = None,
+        board: str | None = None,
+        look_ahead: bool = True,
+    ) -> None:
         self._line = BoardLine(port, baud, board)
+        self._is_looking_ahead = look_ahead
         self._ct: tuple[Volume, bool] | None = None
         self._grid: Grid | None = None
         self._asked: dict[int, int] = {}  # the runner's number: k
         self._newest: int | None = None  # asked for and not come back
+        self._view: int | None = None  # asked for last
+        self._step = 1  # which way the view moves
+        self._early: set[int] = set()  # the runner's numbers of those sent ahead, not asked for
+        self._kept: dict[int, LiveSlice] = {}  # came ahead, not asked for
+        self._due: LiveSlice | None = None  # came ahead, asked for
+        self._latency_s = inf
         self._connection: Connection | None = None
         self._retry_at = 0.0
         self.problem = ""
@@ -111,7 +131,12 @@ class Live:
         """
         self._ct = ct, native
         self._grid = Grid(ct, self.model, native=native)
-        self._newest = None
+        if self._connection is not None:
+            self._runner.drop_waiting()
+        self._asked.clear()  # what is on its way shows another CT
+        self._early.clear()
+        self._kept.clear()
+        self._newest = self._view = self._due = None
         return self._grid
 
     def ask(self, k: int) -> None:
@@ -120,10 +145,12 @@ class Live:
             raise LinkError("no CT is shown; call show() first")
         if not 0 <= k < self._grid.depth:
             raise LinkError(f"slice {k} of a CT with {self._grid.depth}")
-        self._newest = k
-        if self._connection is not None:
-            number = self._runner.submit(self._grid.planes(k), replace=True)
-            self._asked[number] = k
+        self._step = 1 if self._view is None or k >= self._view else -1
+        self._newest = self._view = k
+        self._due = None
+        if self._connection is not None and not self._take_early(k):
+            self._drop_waiting()
+            self._submit(k)
 
     def poll(self, timeout_s: float = 0.1) -> LiveSlice | None:
         """Go on for about ``timeout_s``; the next slice, if it is there by then.
@@ -138,29 +165,25 @@ class Live:
         """
         if self._connection is None and not self._reconnect(timeout_s):
             return None
+        if self._due is not None:
+            made, self._due, self._newest = self._due, None, None
+            return made
         try:
+            self._send_ahead()
             answer = self._runner.poll(timeout_s)
         except BoardError:
             raise
         except LinkError as error:
             self._lose(error)
             return None
-        if answer is None or answer.number not in self._asked:
-            return None
-        k = self._asked.pop(answer.number)
-        self._asked = {n: each for n, each in self._asked.items() if n > answer.number}
-        if k == self._newest:
-            self._newest = None
-        assert self._grid is not None
-        return LiveSlice(
-            k, self._grid.mr(answer.mr), answer.microseconds, answer.latency_s,
-            answer.sent_bytes, answer.received_bytes,
-        )  # fmt: skip
+        return None if answer is None else self._take(answer)
 
     @property
     def unanswered(self) -> int:
-        """Slices that were asked for and have not come back."""
-        return 0 if self._connection is None else self._runner.unanswered
+        """Slices that were asked for or sent ahead and have not come back."""
+        if self._connection is None:
+            return 0
+        return self._runner.unanswered + (self._due is not None)
 
     def stats(self) -> Stats | None:
         """Time a layer and what was lost; ``None`` while slices are on their way."""
@@ -186,6 +209,69 @@ class Live:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _submit(self, k: int) -> int:
+        assert self._grid is not None
+        number = self._runner.submit(self._grid.planes(k))
+        self._asked[number] = k
+        return number
+
+    def _take(self, answer: Answer) -> LiveSlice | None:
+        """A slice that came: what was asked for, or one to keep."""
+        k = self._asked.pop(answer.number, None)
+        if k is None:
+            return None
+        assert self._grid is not None
+        self._latency_s = answer.latency_s
+        made = LiveSlice(
+            k, self._grid.mr(answer.mr), answer.microseconds, answer.latency_s,
+            answer.sent_bytes, answer.received_bytes,
+        )  # fmt: skip
+        if answer.number in self._early:
+            self._early.discard(answer.number)
+            if self._is_near(k):
+                self._kept[k] = made
+            return None
+        if k == self._newest:
+            self._newest = None
+        return made
+
+    def _is_near(self, k: int) -> bool:
+        return self._view is not None and abs(k - self._view) <= 1
+
+    def _send_ahead(self) -> None:
+        """A neighbour of the slice in view: the next behind it, the other when all is quiet."""
+        on_way = self._runner.unanswered
+        if not self._is_looking_ahead or self._latency_s > _QUICK_S or on_way > 1:
+            return
+        if self._view is None or self._grid is None or self._runner.waiting:
+            return
+        neighbours = [self._view + self._step] + ([self._view - self._step] if not on_way else [])
+        for k in neighbours:
+            is_known = k in self._kept or k in self._asked.values()
+            if 0 <= k < self._grid.depth and not is_known:
+                self._early.add(self._submit(k))
+                return
+
+    def _take_early(self, k: int) -> bool:
+        """Whether slice ``k`` was sent ahead, so that it need not be sent."""
+        made = self._kept.pop(k, None)
+        self._kept = {each: slice_ for each, slice_ in self._kept.items() if self._is_near(each)}
+        if made is not None:
+            self._due = made
+            self._drop_waiting()
+            return True
+        for number in self._early:
+            if self._asked[number] == k:
+                self._early.discard(number)
+                self._drop_waiting(keep=number)
+                return True
+        return False
+
+    def _drop_waiting(self, keep: int | None = None) -> None:
+        for number in self._runner.drop_waiting(keep):
+            self._asked.pop(number, None)
+            self._early.discard(number)
+
     def _connect(self) -> None:
         from napari_ct2mri.link.live import Runner
 
@@ -198,6 +284,7 @@ class Live:
             raise
         self._connection, self.problem = connection, ""
         self._asked.clear()
+        self._early.clear()
 
     def _lose(self, error: LinkError) -> None:
         self.problem = str(error)
