@@ -35,6 +35,16 @@ class Unsynced(IntEnum):
     MIXED = 2  # each page and unit by chance: lasts, torn, lost
 
 
+CUTS = [
+    *((cut, Unsynced.LASTS) for cut in Cut),
+    (Cut.BEFORE, Unsynced.LOST),
+    (Cut.AFTER, Unsynced.LOST),
+    (Cut.TORN, Unsynced.MIXED),
+    (Cut.AFTER, Unsynced.MIXED),
+]
+"""The operation at which the power goes, and those since the last sync."""
+
+
 def session() -> list[Path]:
     """Sources of the board's end."""
     return [*core(), *(runtime_folder() / name for name in SESSION)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -11,13 +12,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+from c_board import CUTS, Cut, Unsynced
 from host_end import Client, over_terminal
 from random_models import boxed, random_model
+from writes import Write, cut, digest, do, logged, read_log, there
 
 from napari_ct2mri.errors import FirmwareError, JobCancelled, LinkError
 from napari_ct2mri.firmware import runtime_folder
@@ -66,6 +70,10 @@ def runs(connection: Connection, container: Container) -> bool:
     if connection.hello.digest != sha256(pack(container)).digest():
         return False
     assert connection.read(0, connection.hello.size) == pack(container)
+    return computes(connection, container)
+
+
+def computes(connection: Connection, container: Container) -> bool:
     line = Line(connection)
     image = np.random.default_rng(0).integers(0, 256, line.shape, np.uint8)
     assert np.array_equal(line.run(image)[0], run(container.model, image))
@@ -199,6 +207,91 @@ def test_qemu_killed_in_a_push(folder: Path, boxes: list[Container], tmp_path: P
         push(port, new)
         with connect(port) as connection:
             assert runs(connection, new)
+
+
+# ---- power cut at every write of the program to its flash or its file ----
+
+HOST_SLOT = (64 << 20) + (8 << 10)  # bytes
+FLASH_CUTS = [(Cut.TORN, Unsynced.LASTS), (Cut.AFTER, Unsynced.LASTS)]
+"""QEMU's flash has no cache; a cut before a write is one after that before it."""
+AGAIN = (1, 2, 3, 4, 5)
+"""The first of each kind; after these and the last QEMU's slow board is pushed to again."""
+
+
+@dataclass(frozen=True)
+class Push:
+    """One more push to a board with two models, as it was written to its files."""
+
+    store: Path
+    before: list[Write]
+    writes: list[Write]
+    synced: int
+    container: Container
+
+
+@pytest.fixture(scope="module")
+def third(
+    folder: Path, board: str, boxes: list[Container], tmp_path_factory: pytest.TempPathFactory
+) -> Push:
+    """Its files are those before the push."""
+    place = tmp_path_factory.mktemp("third")
+    pushed, store = place / "pushed", place / "store"
+    for container in boxes:
+        with start_board(folder, board, pushed) as port:
+            push(port, container)
+    subprocess.run(["cp", "-r", pushed, store], check=True)
+    container = boxed(random_model(4, 3, 2, seed=3), 3)
+    with logged(place / "log"), start_board(folder, board, pushed) as port:
+        push(port, container)
+    writes, synced = read_log(place / "log", pushed)
+    return Push(store, [there(store, write) for write in writes], writes, synced, container)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="writes are logged by a preloaded library")
+def test_a_push_is_logged_whole(board: str, third: Push) -> None:
+    """The log makes of the files before the push those after it; all of the host's is synced."""
+    start = digest(third.store)
+    do(third.store, third.writes)
+    assert digest(third.store) == digest(third.store.parent / "pushed")
+    do(third.store, third.before)
+    assert digest(third.store) == start
+    erasures = [write.is_erasure for write in third.writes]
+    size = len(pack(third.container))
+    if board == "host":  # the record goes, the journal; a journal, blocks, the record
+        assert erasures == [True] * 2 + [False] * (2 + -(-size // 4096))
+        assert third.synced == len(third.writes)
+    else:  # and a unit of the container; as many bytes at once as the flash's buffer holds
+        assert erasures == [True] * 3 + [False] * (2 + -(-size // 2048))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="writes are logged by a preloaded library")
+def test_cut_at_every_write(folder: Path, board: str, boxes: list[Container], third: Push) -> None:
+    last = len(third.writes)
+    again = range(1, last + 1) if board == "host" else (*AGAIN, last)
+    cuts = CUTS if board == "host" else FLASH_CUTS
+    for number, (kind, fate) in itertools.product(range(1, last + 1), cuts):
+        do(third.store, third.before)
+        cut(third.store, third.writes, number, kind, fate)
+        is_over = number == last and kind == Cut.AFTER
+        with start_board(folder, board, third.store) as port:
+            with connect(port) as connection:
+                assert holds(connection, third.store, third.container if is_over else boxes[1])
+            if kind == Cut.TORN and number in again:
+                push(port, third.container)
+                with connect(port) as connection:
+                    assert holds(connection, third.store, third.container)
+
+
+def holds(connection: Connection, store: Path, container: Container) -> bool:
+    """As ``runs``, but looks at the file: QEMU reads little in a second."""
+    hello, data = connection.hello, pack(container)
+    name, at = f"nor{hello.active}.bin", 0
+    if hello.board == "host":
+        name, at = "slots.bin", hello.active * HOST_SLOT
+    with (store / name).open("rb") as file:
+        file.seek(at)
+        is_there = file.read(len(data)) == data
+    return is_there and hello.digest == sha256(data).digest() and computes(connection, container)
 
 
 # ---- what the host's board says at its start ----

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_board import HERE, CBoard, Cut, Unsynced, load, session
+from c_board import CUTS, HERE, CBoard, Cut, load, session
 from host_end import BLOCK, COPY, BoardError, Client, SilenceError, to_library
 from native import UNDEFINED, compile_c
 from random_models import boxed, random_model
@@ -27,14 +27,6 @@ STORES = {
     "flash of blocks": {"slot_bytes": 1 << 16, "unit": BLOCK, "page": 2048},
     "memory": {"slot_bytes": 1 << 16, "unit": BLOCK, "page": 1024, "is_flash": False},
 }
-CUTS = [
-    *((cut, Unsynced.LASTS) for cut in Cut),
-    (Cut.BEFORE, Unsynced.LOST),
-    (Cut.AFTER, Unsynced.LOST),
-    (Cut.TORN, Unsynced.MIXED),
-    (Cut.AFTER, Unsynced.MIXED),
-]
-"""The operation at which the power goes, and those since the last sync."""
 Push = Callable[[Client, bytes], int]
 
 
