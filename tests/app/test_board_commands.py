@@ -28,6 +28,7 @@ from napari_ct2mri.app import workflows
 from napari_ct2mri.app.cli import main
 from napari_ct2mri.app.terminal import Terminal, _bars
 from napari_ct2mri.app.workflows.manifest import read_manifest
+from napari_ct2mri.app.workflows.monitor import _named
 from napari_ct2mri.errors import LinkError
 from napari_ct2mri.firmware.container import ABI, Container, pack, seal, unpack
 from napari_ct2mri.firmware.reference import run as run_reference
@@ -159,7 +160,10 @@ def test_a_board_in_one_terminal_commands_in_another(
                 assert f"host: {blocks} of {blocks} blocks sent" in out
                 assert "committed in slot 0; golden pair equal" in out
             command("push", project, "--port", port)
-            assert "host has this model already; nothing was sent" in capsys.readouterr().out
+            out = capsys.readouterr().out
+            assert "host has this model already, in slot 0; nothing was sent" in out
+            assert "golden pair equal" in out
+            assert "committed" not in out
             command("run", ct, tmp_path / f"mr{turn}.nii.gz", "--port", port)
             out = capsys.readouterr().out
             assert "tiny on host: 4 slices in" in out
@@ -691,6 +695,59 @@ def test_a_rate_that_the_board_has_not(project: Path, fails: Fails) -> None:
     with board_on_a_terminal(Board(rates=(115200, 921600))) as port:
         line = fails("push", project, "--port", port, "--baud", 57600)
     assert "reference has no rate 57600; it has 115200, 921600" in line
+
+
+@needs_compiler
+@pytest.mark.parametrize("verb", ["push", "run", "monitor", "ports"])
+def test_a_rate_for_a_line_without_one(
+    verb: str, project: Path, ready: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {
+        "push": [project], "run": [ct_file(tmp_path / "ct.nii.gz"), tmp_path / "mr.nii.gz"],
+        "monitor": ["--once"], "ports": [],
+    }[verb]  # fmt: skip
+    command(verb, *before, "--port", ready, "--baud", 921600)
+    note = "note: the line of this host has no rate, as in a simulation: --baud 921600 changes"
+    assert note in capsys.readouterr().err
+
+
+@needs_compiler
+@pytest.mark.parametrize("verb", ["push", "run", "monitor"])
+def test_another_board_than_meant(
+    verb: str, project: Path, ready: str, tmp_path: Path, fails: Fails
+) -> None:
+    before = {
+        "push": [project], "run": [ct_file(tmp_path / "ct.nii.gz"), tmp_path / "mr.nii.gz"],
+        "monitor": ["--once"],
+    }[verb]  # fmt: skip
+    line = fails(verb, *before, "--port", ready, "--board", "c6748-lcdk")
+    assert f"{ready}: there is a host, expected a c6748-lcdk; choose another port or board" in line
+    command(verb, *before, "--port", ready, "--board", "host")
+
+
+def test_a_file_for_its_folder(project: Path, fails: Fails) -> None:
+    path = project / "model.ctm"
+    line = fails("push", path, "--port", "/dev/ttyNONE9")
+    assert f"{path}: a file, expected the folder that `ct2mri export` wrote; push {project}" in line
+
+
+@needs_compiler
+def test_a_file_for_a_store(firmware: Path, tmp_path: Path, fails: Fails) -> None:
+    store = tmp_path / "store"
+    store.touch()
+    line = fails("board", "--board", "host", "--store", store)
+    assert f"{store}: a file, expected a folder, which stands for the board's flash" in line
+    assert store.read_bytes() == b""
+
+
+def test_no_port_at_all(project: Path, fails: Fails) -> None:
+    assert "no port is named; `ct2mri ports` shows" in fails("push", project, "--port", "")
+
+
+def test_layers_without_a_name_get_numbers() -> None:
+    assert _named((5, 6, 7)) == (("layer 0", 5), ("layer 1", 6), ("layer 2", 7))
+    assert _named((1, 2, 3, 4)) == (("down.0", 1), ("down.1", 2), ("up.1", 3), ("up.0", 4))
+    assert _named(()) == ()
 
 
 def test_an_older_protocol(project: Path, fails: Fails) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from serial.tools.list_ports import comports
+from serial.tools.list_ports_common import ListPortInfo
 
 from napari_ct2mri.errors import LinkError
 from napari_ct2mri.jobs import Progress, run_job
@@ -73,6 +75,18 @@ def test_the_fastest_rate_is_taken():
     assert line.baud == line.board.baud == 115200
 
 
+def test_a_line_without_a_rate_says_so():
+    connection = Connection(VirtualLine(Board(rates=()), baud=115200))
+    _raise_rate(connection, 921600)
+    assert connection.notes == (
+        "the line of this reference has no rate, as in a simulation: --baud 921600 changes nothing",
+    )
+    connection = Connection(VirtualLine(Board(rates=(115200, 921600)), baud=115200))
+    _raise_rate(connection, 921600)
+    assert connection.notes == ()
+    assert connection.line.baud == 921600
+
+
 def test_an_unplugged_board_is_waited_for():
     came_back = time.monotonic() + 1.0
     line = VirtualLine(Board())
@@ -92,7 +106,27 @@ def test_an_unplugged_board_is_waited_for():
 
 
 def test_ports_of_this_machine():
-    assert all(port.device for port in list_ports())
+    """The system's own list, whose terminals are real here, where there are any."""
+    there = {each.device for each in comports()}
+    assert {port.device for port in list_ports()} == there
+
+
+def test_likely_boards_come_first(monkeypatch: pytest.MonkeyPatch):
+    def plugged(device: str, vendor: int | None, product: int | None) -> ListPortInfo:
+        found = ListPortInfo(device)
+        found.vid, found.pid, found.description = vendor, product, "n/a"
+        return found
+
+    ports = [
+        plugged("/dev/ttyS0", None, None),
+        plugged("/dev/ttyUSB1", 0x10C4, 0xEA60),
+        plugged("/dev/ttyUSB0", 0x0403, 0x6001),
+    ]
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
+    found = list_ports()
+    assert [port.device for port in found] == ["/dev/ttyUSB0", "/dev/ttyUSB1", "/dev/ttyS0"]
+    assert [port.board for port in found] == ["c6748-lcdk", "", ""]
+    assert [port.usb for port in found] == ["0403:6001", "10c4:ea60", ""]
 
 
 def test_boards_by_usb_number():

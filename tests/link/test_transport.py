@@ -96,19 +96,47 @@ def test_no_such_port():
 def test_nobody_listens():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"socket://127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(LinkError, match="start the board that listens there"):
+    with pytest.raises(LinkError) as why:
         SerialLine(url)
+    assert str(why.value) == (
+        f"{url}: Connection refused; start the board that listens there, or correct the URL"
+    )
 
 
 def test_a_file_is_no_port(tmp_path: Path):
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(LinkError, match="not a serial port that opens"):
+    with pytest.raises(LinkError, match=f"^{file}: a file, but no terminal; `ct2mri ports` shows"):
         SerialLine(str(file))
+    with pytest.raises(LinkError, match=r"^/dev/null: a device, but no terminal; `ct2mri ports`"):
+        SerialLine("/dev/null")
+
+
+def test_a_folder_is_no_port(tmp_path: Path):
+    with pytest.raises(LinkError, match=f"^{tmp_path}: a folder, expected a serial port; `ct2mri"):
+        SerialLine(str(tmp_path))
+
+
+@pytest.mark.parametrize("port", ["", " "])
+def test_no_port_is_named(port: str):
+    with pytest.raises(LinkError, match=r"^no port is named; `ct2mri ports` shows"):
+        SerialLine(port)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:22x", "127.0.0.1", "127.0.0.1:0", ":4711", "h:99999"]
+)
+def test_a_url_without_a_port(address: str):
+    url = f"socket://{address}"
+    with pytest.raises(LinkError) as why:
+        SerialLine(url)
+    assert str(why.value).startswith(f"{url}: expected socket://HOST:PORT, the last a number from")
 
 
 def test_an_unknown_kind_of_url():
-    with pytest.raises(LinkError, match="nonsense://x"):
+    with pytest.raises(
+        LinkError, match=r"^nonsense://x: .*'nonsense' not known; expected socket://HOST:PORT"
+    ):
         SerialLine("nonsense://x")
 
 

@@ -53,6 +53,10 @@ Port = Annotated[
 Baud = Annotated[
     int | None, Parameter(help="Bit/s; by default the highest that board and cable carry.")
 ]
+ExpectedBoard = Annotated[
+    str | None,
+    Parameter(name="--board", help="The only one that is welcome at that port, by its name."),
+]
 Native = Annotated[
     bool, Parameter(help="Leave pixels as they are: no scaling to the model's head size.")
 ]
@@ -423,11 +427,12 @@ def push(
     *,
     port: Port,
     baud: Baud = None,
+    board: ExpectedBoard = None,
 ) -> None:
     """Bring a model onto a board: only what it lacks, checked, its golden pair run."""
     from napari_ct2mri.app import show, workflows
 
-    show.pushed(run_in_terminal(workflows.push(directory, port, baud=baud)))
+    show.pushed(run_in_terminal(workflows.push(directory, port, baud=baud, board=board)))
 
 
 @app.command
@@ -438,6 +443,7 @@ def run(
     *,
     port: Port,
     baud: Baud = None,
+    board: ExpectedBoard = None,
     native: Native = False,
     series: SeriesFlag = None,
     modality: ModalityFlag = None,
@@ -451,6 +457,7 @@ def run(
         output,
         port,
         baud=baud,
+        board=board,
         native=native,
         series=series,
         modality=modality,
@@ -464,12 +471,13 @@ def monitor(
     *,
     port: Port,
     baud: Baud = None,
+    board: ExpectedBoard = None,
     once: Annotated[bool, Parameter(help="Measure for a second, print, end.")] = False,
 ) -> None:
     """Keep a board busy with a simulated head: time a layer, slices a second, use of the line."""
     from napari_ct2mri.app import show, workflows
 
-    job = workflows.monitor(port, baud=baud, once=once)
+    job = workflows.monitor(port, baud=baud, board=board, once=once)
     if once:
         return show.board_stats(run_in_terminal(job))
     watch(job, show.board_view, show.board_line)

@@ -233,8 +233,10 @@ def booted(result: Booted, port: str) -> None:
 
 def pushed(result: Pushed) -> None:
     """Print what was sent and what was there."""
+    golden = f"equal, {result.golden_us / 1e3:.1f} ms"
     if result.was_there:
-        print(f"{result.board} has this model already; nothing was sent")
+        print(f"{result.board} has this model already, in slot {result.slot}; nothing was sent")
+        print(f"golden pair {golden}")
     else:
         parts = [f"{result.written} of {_count(result.blocks, 'block')} sent"]
         if result.copied:
@@ -245,7 +247,7 @@ def pushed(result: Pushed) -> None:
             f"{result.board}: {', '.join(parts)}; {result.sent_bytes} bytes on the line in "
             f"{result.seconds:.1f} s, {_count(result.resent, 'frame')} again"
         )
-    print(f"committed in slot {result.slot}; golden pair equal, {result.golden_us / 1e3:.1f} ms")
+        print(f"committed in slot {result.slot}; golden pair {golden}")
 
 
 def ran(result: BoardRun) -> None:
@@ -265,9 +267,10 @@ def board_stats(stats: BoardStats) -> None:
 
 
 def board_line(event: Event) -> str:
-    """How a board does, in a line; empty for other events."""
+    """How a board does, in a line; empty for other events; a notice goes to stderr."""
     from napari_ct2mri.app.workflows import BoardStats
 
+    _note(event)
     if not isinstance(event, BoardStats):
         return ""
     slowest = max(event.layers, key=lambda layer: layer[1], default=("no layer", 0))
@@ -275,7 +278,10 @@ def board_line(event: Event) -> str:
 
 
 def board_view(event: Event) -> RenderableType | None:
-    """How a board does, as a table of its layers under two lines; ``None`` for other events."""
+    """How a board does, as a table of its layers under two lines; ``None`` for other events.
+
+    A notice goes to stderr.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
@@ -283,6 +289,7 @@ def board_view(event: Event) -> RenderableType | None:
 
     from napari_ct2mri.app.workflows import BoardStats
 
+    _note(event)
     if not isinstance(event, BoardStats):
         return None
     view = Table("layer", "ms", "share", box=SIMPLE_HEAD, pad_edge=False)
@@ -291,6 +298,15 @@ def board_view(event: Event) -> RenderableType | None:
         view.add_row(name, f"{us / 1e3:.3f}", f"{us / total_us:.0%}")
     head = f"{event.model} on {event.board}, {event.slices} slices of a simulated head"
     return Group(Text(head), Text(_board_sentence(event)), view)
+
+
+def _note(event: Event) -> None:
+    import sys
+
+    from napari_ct2mri.jobs import Notice
+
+    if isinstance(event, Notice):
+        print(f"note: {event.text}", file=sys.stderr, flush=True)
 
 
 def _board_sentence(stats: BoardStats) -> str:

@@ -72,6 +72,8 @@ class Connection:
         What it said of itself, last time it was asked.
     session : Session
     line : Line
+    notes : tuple of str
+        What a person should know of how it came about.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class Connection:
     def __init__(self, line: Line, patience_s: float = 3.0) -> None:
         self.line = line
         self.session = Session()
+        self.notes: tuple[str, ...] = ()
         self._rest, self._moved_at = b"", 0.0  # made, not yet taken by the line; since when
         self._id = self._slices = secrets.randbelow(2**32)
         self.hello = self.greet(patience_s)

@@ -29,7 +29,7 @@ def connect(port: str, baud: int | None = None) -> Connection:
         A device, a pseudo-terminal or a URL of pyserial's.
     baud : int, optional
         The rate to change to; by default the fastest that board and cable share. Where the line
-        has no rate, as in a simulation, none is changed.
+        has no rate, as in a simulation, none is changed, and the connection's notes say so.
 
     Raises
     ------
@@ -96,6 +96,11 @@ def _raise_rate(connection: Connection, baud: int | None) -> None:
     if baud is not None:
         if connection.hello.rates:
             connection.set_rate(baud)
+        else:
+            connection.notes += (
+                f"the line of this {connection.hello.board} has no rate, as in a simulation: "
+                f"--baud {baud} changes nothing",
+            )
         return
     for rate in sorted(connection.hello.rates, reverse=True):
         if rate <= (connection.line.baud or 0):

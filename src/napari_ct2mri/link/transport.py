@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from napari_ct2mri.errors import LinkError
 
@@ -53,6 +54,8 @@ class SerialLine:
     def __init__(self, port: str, baud: int = RESET_BAUD) -> None:
         import serial
 
+        if not port.strip():
+            raise LinkError("no port is named; `ct2mri ports` shows what is plugged in")
         self.port = port
         self.baud: int | None = baud
         try:
@@ -149,7 +152,9 @@ def _why_not(port: str, error: Exception) -> str:
     """Why a port does not open, and what to do."""
     number = getattr(error, "errno", None)
     if "://" in port:
-        return f"{port}: {_cause(error)}; start the board that listens there, or correct the URL"
+        return _why_no_url(port, error)
+    if Path(port).is_dir():
+        return f"{port}: a folder, expected a serial port; `ct2mri ports` shows what is plugged in"
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         return f"{port}: no such port; `ct2mri ports` shows what is plugged in"
     if number in (errno.EACCES, errno.EPERM):
@@ -158,13 +163,45 @@ def _why_not(port: str, error: Exception) -> str:
         users = users_of(port)
         by = f"by {', '.join(users)}" if users else "by another program"
         return f"{port}: busy, held {by}; close it first"
+    if _is_no_terminal(error):
+        return (
+            f"{port}: a {'file' if Path(port).is_file() else 'device'}, but no terminal; `ct2mri "
+            "ports` shows what is plugged in"
+        )
     if isinstance(error, ValueError):
-        return f"{port}: {_cause(error)}; choose another --baud or port"
-    return f"{port}: not a serial port that opens ({_cause(error)})"
+        return f"{port}: {error}; choose another --baud or port"
+    return f"{port}: not a serial port that opens ({error})"
 
 
-def _cause(error: Exception) -> str:
-    return str(error).partition("Could not open port ")[2] or str(error)
+def _is_no_terminal(error: Exception) -> bool:
+    """What ``tcgetattr`` says, which pyserial wraps without its number."""
+    return getattr(error.__cause__ or error.__context__, "args", ())[:1] == (errno.ENOTTY,)
+
+
+def _why_no_url(port: str, error: Exception) -> str:
+    """The same for what is reached by a URL."""
+    kind = port.partition("://")[0]
+    if isinstance(error, ValueError):
+        return f"{port}: {error}; expected socket://HOST:PORT or another URL of pyserial's"
+    if kind in ("socket", "rfc2217") and not _has_port(port):
+        return f"{port}: expected {kind}://HOST:PORT, the last a number from 1 to 65535; correct it"
+    return f"{port}: {_cause(port, error)}; start the board that listens there, or correct the URL"
+
+
+def _has_port(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+        return bool(address.hostname and address.port)
+    except ValueError:
+        return False
+
+
+def _cause(url: str, error: Exception) -> str:
+    """What the system says, without what pyserial says round it."""
+    inner = error.__cause__ or error.__context__
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror
+    return str(error).removeprefix(f"Could not open port {url}: ")
 
 
 def _how_to_get_permission(port: str) -> str:

@@ -62,6 +62,8 @@ class Pushed:
         Of the whole, and of the stream of blocks alone.
     golden_us : int
         Microseconds of the golden pair on the board.
+    was_there : bool
+        Whether the board had the model already: nothing was sent, copied or committed.
     """
 
     board: str
@@ -77,11 +79,7 @@ class Pushed:
     seconds: float
     write_seconds: float
     golden_us: int
-
-    @property
-    def was_there(self) -> bool:
-        """Whether the board had the model already."""
-        return self.copied == self.written == 0
+    was_there: bool
 
 
 def push_model(connect: Connect, container: bytes, abi: int | None = None) -> Job[Pushed]:
@@ -111,6 +109,7 @@ def push_model(connect: Connect, container: bytes, abi: int | None = None) -> Jo
     push = _Push(container, abi)
     fruitless = written = 0
     try:
+        yield from map(Notice, connection.notes)
         while True:
             try:
                 return (yield from push.run(connection))
@@ -140,6 +139,7 @@ class _Push:
             sha256(container[at : at + BLOCK]).digest()[:HASH_BYTES]
             for at in range(0, len(container), BLOCK)
         ]
+        self.was_there = True  # until a BEGIN goes out
         self.kept = self.copied = self.written = self.resent = 0
         self.sent = self.received = 0  # over connections that are gone
         self.write_s, self.start = 0.0, -1.0
@@ -165,7 +165,7 @@ class _Push:
         return Pushed(
             hello.board, slot, len(self.container), len(self.hashes), self.kept, self.copied,
             self.written, self.sent, self.received, self.resent, line.now() - self.start,
-            self.write_s, golden_us,
+            self.write_s, golden_us, self.was_there,
         )  # fmt: skip
 
     @property
@@ -190,6 +190,7 @@ class _Push:
 
     def _fill(self) -> Job[None]:
         """Bring every block into the new slot."""
+        self.was_there = False
         begun = yield from self._ask(Type.BEGIN, BEGIN.pack(*self._content))
         is_resumed, _ = take(BEGUN, begun, "BEGIN")
         missing = set(range(len(self.hashes)))

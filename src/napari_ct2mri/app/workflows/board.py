@@ -133,6 +133,11 @@ def _read_container(folder: Path) -> tuple[bytes, int]:
     from napari_ct2mri.firmware.container import Fault, unpack
 
     path = folder / "model.ctm"
+    if folder.is_file():
+        raise FirmwareError(
+            f"{folder}: a file, expected the folder that `ct2mri export` wrote; push "
+            f"{folder.parent}"
+        )
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -309,7 +314,7 @@ def ask_board(port: str, *, baud: int | None = None) -> Job[Asked]:
     """
     from napari_ct2mri.app.workflows.board_grid import read_model
 
-    yield from ()
     with BoardLine(port, baud).connect() as connection:
+        yield from map(Notice, connection.notes)
         hello = connection.hello
         return Asked(hello, None if hello.status else read_model(connection))

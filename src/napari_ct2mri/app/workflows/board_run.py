@@ -59,6 +59,7 @@ def run(
     port: str,
     *,
     baud: int | None = None,
+    board: str | None = None,
     native: bool = False,
     series: str | None = None,
     modality: Modality | None = None,
@@ -68,6 +69,8 @@ def run(
 
     Parameters
     ----------
+    board : str, optional
+        The only board that is welcome.
     native : bool
         Leave the pixels as they are instead of bringing the head to the model's size.
     patient_data : bool
@@ -81,7 +84,8 @@ def run(
     from napari_ct2mri.imaging.dicom_out import Derivation
     from napari_ct2mri.link.live import Runner
 
-    with BoardLine(port, baud).connect() as connection:
+    with BoardLine(port, baud, board).connect() as connection:
+        yield from map(Notice, connection.notes)
         model = read_model(connection)
         runner = Runner(connection)
         settings = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from napari_ct2mri.app.workflows.board_grid import BoardModel, Grid, read_model
 from napari_ct2mri.app.workflows.board_line import BoardLine
-from napari_ct2mri.jobs import Event, Job, Progress
+from napari_ct2mri.jobs import Event, Job, Notice, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,12 +67,19 @@ class BoardStats(Event):
 
 
 def monitor(
-    port: str, *, baud: int | None = None, once: bool = False, every_s: float = 1.0
+    port: str,
+    *,
+    baud: int | None = None,
+    board: str | None = None,
+    once: bool = False,
+    every_s: float = 1.0,
 ) -> Job[BoardStats]:
     """Keep a board busy with a simulated head and say every ``every_s`` seconds how it does.
 
     Parameters
     ----------
+    board : str, optional
+        The only board that is welcome.
     once : bool
         End after the first :class:`BoardStats`; otherwise never.
 
@@ -83,7 +90,8 @@ def monitor(
     """
     from napari_ct2mri.link.live import Runner
 
-    with BoardLine(port, baud).connect() as connection:
+    with BoardLine(port, baud, board).connect() as connection:
+        yield from map(Notice, connection.notes)
         model = read_model(connection)
         yield Progress(0, 1, "heads simulated")
         grid = Grid(*_head(model))
@@ -148,7 +156,9 @@ def _is_on(end: float, answers: Sequence[Answer], runner: Runner) -> bool:
 
 
 def _named(layers_us: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
-    """A generator goes down to its middle, and up again."""
-    half = len(layers_us) // 2
+    """A generator goes down to its middle, and up again; another network's layers get numbers."""
+    half, is_odd = divmod(len(layers_us), 2)
+    if is_odd:
+        return tuple((f"layer {i}", us) for i, us in enumerate(layers_us))
     names = [f"down.{i}" for i in range(half)] + [f"up.{i}" for i in reversed(range(half))]
     return tuple(zip(names, layers_us, strict=True))

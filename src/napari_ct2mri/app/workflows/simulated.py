@@ -119,6 +119,11 @@ def start_board(folder: Path, board: str, store: Path | None = None) -> Iterator
     from napari_ct2mri.firmware.simulate import start_board as start
 
     store = cache_folder() / "boards" / board if store is None else store
+    if store.is_file():
+        raise FirmwareError(
+            f"{store}: a file, expected a folder, which stands for the board's flash; name another "
+            "--store, it is made if it is not there"
+        )
     with start(folder, board, store) as port:
         running = Running(board, port, str(store), os.getpid())
         with _listed(running):
