@@ -371,6 +371,17 @@ def test_a_pair_list_and_its_manifest(
 
 
 @needs_compiler
+def test_whom_a_board_s_released_model_has_seen_is_known(
+    port: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = exported(Path("ct2mri-dsp8"), pictures, tmp_path / "dsp8")
+    command("push", project, "--port", port)
+    command("run", pictures, tmp_path / "out", "--port", port)
+    command("evaluate", pictures, "--output", tmp_path / "r", "--predictions", tmp_path / "out")
+    assert "T2, held-out: 1 patient, 4 slices" in capsys.readouterr().out
+
+
+@needs_compiler
 def test_rows_of_other_contrasts_are_left_out(
     ready: str, pictures: Path, tmp_path: Path, fails: Fails
 ) -> None:
