@@ -102,6 +102,11 @@ class Record(Frozen):
         return run_name(self.protocol, self.recipe.name, self.contrast, self.seed)
 
     @property
+    def pairs_shown(self) -> int:
+        """In all epochs together."""
+        return self.epochs * self.train_pairs
+
+    @property
     def config(self) -> TrainConfig:
         """The settings; a leaf that was added since has its default.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.quality.protocols import arrange, digest
+from benchmarks.quality.protocols import FOLDS, arrange, digest
 from benchmarks.quality.recipes import RECIPES, Recipe, difference
 from benchmarks.quality.records import (
     Record,
@@ -187,9 +187,10 @@ def _settle(bench: Bench, run: Run, rows: _Rows) -> Job[TrainConfig]:
 
 
 def _default_seconds(bench: Bench, run: Run) -> float:
-    """CPU seconds that ``default`` took under the same protocol."""
+    """CPU seconds that ``default`` takes under the same protocol, on a machine left to itself."""
     for record in read_records(bench.records, [f"{run.protocol}.default.all"]):
-        return record.cpu_seconds
+        each = _least_seconds(bench, record.config, record.contrast)
+        return (each or record.cpu_seconds / record.pairs_shown) * record.pairs_shown
     raise ConfigError(
         f"{run.name}: gets the CPU time of default, which has no record under {run.protocol}; "
         f"run --recipe default --protocol {run.protocol} first"
@@ -198,16 +199,8 @@ def _default_seconds(bench: Bench, run: Run) -> float:
 
 def _seconds_an_epoch(bench: Bench, run: Run, rows: _Rows) -> Job[float]:
     """CPU seconds of one epoch: from records made on such a machine, else from a probe."""
-    here = machine(bench.threads)
-    for record in read_records(bench.records, ["fixed", "cv-1", "cv-2", "cv-3", "cv-4"]):
-        asked = bench.config(run)
-        if (
-            record.machine == here
-            and not difference(asked, record.config, but=_EPOCHS | {"seed"})
-            and record.contrast == run.contrast
-        ):
-            each = record.cpu_seconds / record.epochs / record.train_pairs
-            return each * len(rows.pairs.where("train").rows)
+    if each := _least_seconds(bench, bench.config(run), run.contrast):
+        return each * len(rows.pairs.where("train").rows)
     probe = replace(run, recipe=run.recipe.changed(f"probe-{run.recipe.name}", {}))
     config = bench.config(run, _PROBE_EPOCHS)
     path = bench.checkpoint_path(probe)
@@ -217,6 +210,23 @@ def _seconds_an_epoch(bench: Bench, run: Run, rows: _Rows) -> Job[float]:
     state_path(path).unlink()
     path.unlink()
     return min(float(epoch.cpu_seconds) for epoch in history)
+
+
+def _least_seconds(bench: Bench, config: TrainConfig, contrast: str | None) -> float | None:
+    """CPU seconds that a pair takes in an epoch, of the quickest record on such a machine.
+
+    Cores that share their units count twice the seconds when both are busy, so that other work
+    beside one of two trainings would shift what equal time is.
+    """
+    here = machine(bench.threads)
+    alike = (
+        record.cpu_seconds / record.pairs_shown
+        for record in read_records(bench.records, ["fixed", *FOLDS])
+        if record.machine == here
+        and record.contrast == contrast
+        and not difference(config, record.config, but=_EPOCHS | {"seed"})
+    )
+    return min(alike, default=None)
 
 
 def _twin(bench: Bench, run: Run, rows: _Rows, config: TrainConfig) -> Record | None:
