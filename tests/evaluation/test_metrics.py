@@ -19,6 +19,7 @@ from napari_ct2mri.evaluation import (
     sharpness,
     ssim,
 )
+from napari_ct2mri.evaluation.metrics import ssim_map
 
 Image = NDArray[np.float64]
 Y, X = np.mgrid[:64, :64].astype(float)
@@ -81,6 +82,28 @@ def test_ssim_follows_its_equations(window: str) -> None:
         one[y, x] = True
         expected = ssim_at(a, b, y, x, window, 255)
         assert ssim(a, b, 255, one, window) == pytest.approx(expected, rel=1e-9)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("window", ["gaussian", "uniform"])
+def test_the_ssim_map_follows_the_equations_pixel_by_pixel(window: str) -> None:
+    a, b = textured(1), textured(1) + noise(20)
+    each = ssim_map(a, b, 255, window)  # type: ignore[arg-type]
+    assert each.shape == a.shape
+    for y, x in [(20, 20), (40, 31), (5, 58)]:
+        assert each[y, x] == pytest.approx(ssim_at(a, b, y, x, window, 255), rel=1e-9)
+    rim = 5 if window == "gaussian" else 3
+    mean = each[rim:-rim, rim:-rim].mean()
+    assert mean == pytest.approx(ssim(a, b, 255, window=window), rel=1e-12)  # type: ignore[arg-type]
+    assert ssim_map(a, a, 255).min() == pytest.approx(1)
+
+
+def test_an_ssim_map_is_refused_where_there_is_none() -> None:
+    with pytest.raises(EvaluationError, match=r"at least 11 x 11 pixels, got 10 x 64"):
+        ssim_map(textured()[:10], textured()[:10], 255)
+    with pytest.raises(EvaluationError, match="images of one size"):
+        ssim_map(textured(), textured()[:32], 255)
+    with pytest.raises(EvaluationError, match="NaN or infinity"):
+        ssim_map(textured(), np.full((64, 64), np.nan), 255)
 
 
 def test_ssim_in_the_head_is_the_mean_of_the_unmasked_map() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import EvaluationError
-from napari_ct2mri.evaluation.metrics import _ssim_map
+from napari_ct2mri.evaluation.metrics import ssim_map
 from napari_ct2mri.evaluation.scores import PatientImages
 
 __all__ = ["Maps", "Profile", "draw_maps", "line_profile", "on_grid"]
@@ -45,9 +45,8 @@ class Profile:
 def draw_maps(images: PatientImages, index: int) -> Maps:
     """Map one slice, from the very images that its figures are measured on."""
     fake, real, head = images.fake[index], images.real[index], images.head[index]
-    a, b = fake.astype(np.float64), real.astype(np.float64)
-    similar = _ssim_map(a, b, images.data_range, "gaussian")
-    return Maps(_inside(a - b, head), _inside(similar, head))
+    similar = ssim_map(fake, real, images.data_range)
+    return Maps(_inside(fake.astype(np.float64) - real, head), _inside(similar, head))
 
 
 def on_grid(image: Floats, shape: tuple[int, int]) -> Floats:

@@ -25,6 +25,7 @@ __all__ = [
     "psnr",
     "sharpness",
     "ssim",
+    "ssim_map",
 ]
 
 Image = NDArray[Any]
@@ -98,7 +99,48 @@ def ssim(
         If the images are smaller than the window.
     """
     a, b = _doubles(fake, real, head)
-    return _ssim_mean(_ssim_map(a, b, data_range, window), window, head)
+    return _ssim_mean(ssim_map(a, b, data_range, window), window, head)
+
+
+def ssim_map(
+    fake: Image, real: Image, data_range: float, window: SsimWindow = "gaussian"
+) -> Doubles:
+    """Structural similarity pixel by pixel, in -1..1; :func:`ssim` is a mean of it.
+
+    Beyond the frame the images are mirrored: within half a window of its rim a value is less
+    certain, so the mean over the full frame leaves the rim out.
+
+    Parameters
+    ----------
+    fake, real : (H, W)
+    data_range : float
+    window : "gaussian" or "uniform"
+        See :func:`ssim`.
+
+    Returns
+    -------
+    (H, W) float64
+
+    Raises
+    ------
+    EvaluationError
+        If the images differ in size, are smaller than the window, or hold NaN or infinity.
+    """
+    from skimage.metrics import structural_similarity
+
+    a, b = _doubles(fake, real, None)
+    side = _SSIM_SIDE[window]
+    if min(a.shape) < side:
+        raise EvaluationError(
+            f"SSIM needs images of at least {side} x {side} pixels, got {a.shape[0]} x {a.shape[1]}"
+        )
+    kind: dict[str, Any] = (
+        {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        if window == "gaussian"
+        else {"win_size": side}
+    )
+    _, each = structural_similarity(a, b, data_range=data_range, full=True, **kind)
+    return np.asarray(each, dtype=np.float64)
 
 
 def gradient_correlation(fake: Image, real: Image, head: Mask | None = None) -> float:
@@ -168,8 +210,8 @@ def measure(
     gain, offset = fit
     gradients = _gradients(a), _gradients(b)
     edges = _edges(a), _edges(b)
-    similar = _ssim_map(a, b, data_range, "gaussian")
-    similar_uniform = _ssim_map(a, b, data_range, "uniform")
+    similar = ssim_map(a, b, data_range, "gaussian")
+    similar_uniform = ssim_map(a, b, data_range, "uniform")
 
     def inside(where: Mask | None) -> dict[str, float]:
         return {
@@ -186,23 +228,6 @@ def measure(
         **{f"head_{name}": value for name, value in inside(head).items()},
         head_psnr_fitted=psnr(gain * a + offset, b, data_range, head),
     )
-
-
-def _ssim_map(a: Doubles, b: Doubles, data_range: float, window: SsimWindow) -> Doubles:
-    from skimage.metrics import structural_similarity
-
-    side = _SSIM_SIDE[window]
-    if min(a.shape) < side:
-        raise EvaluationError(
-            f"SSIM needs images of at least {side} x {side} pixels, got {a.shape[0]} x {a.shape[1]}"
-        )
-    kind: dict[str, Any] = (
-        {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-        if window == "gaussian"
-        else {"win_size": side}
-    )
-    _, each = structural_similarity(a, b, data_range=data_range, full=True, **kind)
-    return np.asarray(each, dtype=np.float64)
 
 
 def _ssim_mean(each: Doubles, window: SsimWindow, head: Mask | None) -> float:
