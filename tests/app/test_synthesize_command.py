@@ -24,7 +24,7 @@ from small_heads import (
 from napari_ct2mri.app.cli import main
 from napari_ct2mri.app.workflows.manifest import read_manifest
 from napari_ct2mri.imaging.io import read_volume, write_volume
-from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.imaging.volume import Volume, axial_slices
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
 
 Fails = Callable[..., str]
@@ -237,6 +237,40 @@ def test_a_spread_that_cannot_be_is_said_first(model: Path, tmp_path: Path, fail
     published = ("--published", "--spread", tmp_path / "s.mha")
     assert "not --published" in fails("synthesize", ct, output, "--model", model, *published)
     assert not output.exists()
+
+
+def test_a_range_of_slices(model: Path, tmp_path: Path) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    whole, part = tmp_path / "out" / "whole.mha", tmp_path / "out" / "part.mha"
+    command = ("synthesize", str(ct))
+    assert main([*command, str(whole), "--model", str(model), *CPU]) == 0
+    assert main([*command, str(part), "--model", str(model), "--slices", "1:3", *CPU]) == 0
+    expected = axial_slices(read_volume(whole), range(1, 3))
+    found = read_volume(part)
+    assert found.geometry.is_close(expected.geometry, 1e-9)
+    np.testing.assert_allclose(found.data, expected.data, atol=0.05)
+    runs = json.loads((part.parent / "manifest.json").read_text())["runs"]
+    assert [run["settings"]["slices"] for run in runs] == [None, [1, 3]]
+
+    write_pictures(tmp_path, 0)
+    pictures = tmp_path / "pictures"
+    tokens = ["synthesize", str(tmp_path / "CT"), str(pictures), "--model", str(model), *CPU]
+    assert main([*tokens, "--slices", "1:3"]) == 0
+    assert sorted(p.name for p in pictures.glob("*.png")) == ["02.png", "03.png"]
+
+
+def test_slices_that_cannot_be_are_said_first(model: Path, tmp_path: Path, fails: Fails) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    pairs = picture_pairs(tmp_path / "data", {"ada": "train"})
+    told = ("--model", model, *CPU, "--slices")
+    out = tmp_path / "out"
+    for text in ("3", "3:1", "2:2", "-1:2", "1:2:3", "a:b"):
+        line = fails("synthesize", ct, out / "x.mha", *told[:-1], f"--slices={text}")
+        assert f"--slices {text}: expected FROM:TO" in line
+    assert "within 0:4" in fails("synthesize", ct, out / "x.mha", *told, "2:9")
+    assert "not of a pairs.csv" in fails("synthesize", pairs, out, *told, "1:2")
+    assert "all slices of its CT" in fails("synthesize", ct, out / "x.dcm", *told, "1:2")
+    assert not out.exists()
 
 
 def test_two_cts_of_one_name_are_refused(model: Path, tmp_path: Path, fails: Fails) -> None:

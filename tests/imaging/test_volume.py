@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_ct2mri.errors import VolumeError
-from napari_ct2mri.imaging.volume import Geometry, Volume, closest_axes, from_sitk, to_sitk
+from napari_ct2mri.imaging.volume import (
+    Geometry,
+    Volume,
+    axial_slices,
+    closest_axes,
+    from_sitk,
+    to_sitk,
+)
 
 from .geometries import geometries, places
 
@@ -39,6 +46,30 @@ def test_axis_order_undoes_itself_bit_for_bit(geometry: Geometry) -> None:
     turned, order = closest_axes(Volume(DATA, geometry))
     np.testing.assert_array_equal(order.undo(turned.data), DATA)
     np.testing.assert_array_equal(order.apply(DATA), turned.data)
+
+
+@given(geometries(), st.data())
+def test_axial_slices_stay_where_they_lie(geometry: Geometry, data: st.DataObject) -> None:
+    volume = Volume(DATA, geometry, modality="CT", unit="HU", notes=("kept",))
+    turned, _ = closest_axes(volume)
+    start = data.draw(st.integers(0, len(turned.data) - 1))
+    wanted = range(start, data.draw(st.integers(start + 1, len(turned.data))))
+    part = axial_slices(volume, wanted)
+    shown, _ = closest_axes(part)
+    np.testing.assert_array_equal(shown.data, turned.data[wanted.start : wanted.stop])
+    expected = places(turned)[wanted.start : wanted.stop]
+    np.testing.assert_allclose(places(shown), expected, atol=1e-9)
+    assert (part.modality, part.unit, part.notes) == ("CT", "HU", ("kept",))
+    # voxel values are unique: each is where it was in the stored volume, too
+    before = {int(v): p for v, p in zip(DATA.flat, places(volume).reshape(-1, 3), strict=True)}
+    for value, place in zip(part.data.flat, places(part).reshape(-1, 3), strict=True):
+        np.testing.assert_allclose(place, before[int(value)], atol=1e-9)
+
+
+@pytest.mark.parametrize("wanted", [range(3, 3), range(2, 4), range(-1, 2), range(0, 3, 2)])
+def test_slices_that_are_not_there_are_refused(wanted: range) -> None:
+    with pytest.raises(VolumeError, match="expected slices within 0:3"):
+        axial_slices(Volume(DATA), wanted)
 
 
 @given(geometries())

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,39 @@ def test_streaming_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch)
     single, events = _run(_ct(7), model)
     assert len([e for e in events if isinstance(e, SlicesDone)]) == 7
     assert np.allclose(whole.data, single.data, atol=0.05)
+
+
+@pytest.mark.parametrize("with_spread", [False, True])
+def test_a_range_is_what_the_whole_has_there(with_spread: bool) -> None:
+    """The head is framed and neighbours are seen in the whole CT; the rest is absent."""
+    model, ct = _model(neighbours=1), _ct(7)
+    # the same head stored x, z, y with z and x reversed
+    stored = Volume(
+        ct.data.transpose(2, 0, 1)[::-1, ::-1],
+        Geometry((3, 4, 3), (59 * 3, 0, 6 * 4), (0, 0, -1, 1, 0, 0, 0, -1, 0)),
+        "CT",
+        "HU",
+    )
+    whole, _ = _run(stored, model)
+    events: list[Event] = []
+    if with_spread:
+        job = synthesize_with_spread(stored, model, slices=range(2, 5), device="cpu")
+        part, spread = run_job(job, events.append)
+        assert spread.geometry == part.geometry
+        assert spread.data.shape == part.data.shape
+    else:
+        part, events = _run(stored, model, slices=range(2, 5))
+    assert part.data.shape == (60, 3, 70)
+    np.testing.assert_allclose(part.data, whole.data[:, 2:5], atol=0.05)  # 6 - 4 to 6 - 2
+    assert part.geometry == replace(stored.geometry, origin=(59 * 3, 0, 4 * 4))
+    done = [event for event in events if isinstance(event, SlicesDone)]
+    assert [z for event in done for z in range(event.start, event.start + len(event.slices))] == [
+        2,
+        3,
+        4,
+    ]
+    with pytest.raises(VolumeError, match=r"expected slices within 0:7.* got 5:9"):
+        _run(stored, model, slices=range(5, 9))
 
 
 def test_neighbours_are_seen() -> None:

@@ -14,7 +14,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from napari_ct2mri import __version__
-from napari_ct2mri.app.flags import config_from_flags, window_from_flag, with_config_flags
+from napari_ct2mri.app.flags import (
+    config_from_flags,
+    slices_from_flag,
+    window_from_flag,
+    with_config_flags,
+)
 from napari_ct2mri.app.terminal import asked_to_end, run_in_terminal, watch
 from napari_ct2mri.config import Preset
 from napari_ct2mri.errors import Ct2MriError, FirmwareError, JobCancelled
@@ -240,6 +245,13 @@ def synthesize(
         tuple[float, float] | None,
         Parameter(help="Level and width in HU, for a model with one window."),
     ] = None,
+    slices: Annotated[
+        str | None,
+        Parameter(
+            help="FROM:TO, only these axial slices of one CT: the lowest (a folder's first "
+            "picture) is 0, TO is not among them."
+        ),
+    ] = None,
     native: Native = False,
     published: Published = False,
     series: SeriesFlag = None,
@@ -260,6 +272,7 @@ def synthesize(
         model=model,
         contrast=contrast,
         window=window_from_flag(window),
+        slices=slices_from_flag(slices),
         native=native,
         published=published,
         series=series,

@@ -1,4 +1,4 @@
-"""The flags of ``train``, built from the leaves of the settings tree.
+"""The flags of ``train``, built from the leaves of the settings tree; flags that hold two numbers.
 
 A setting that is added to ``config`` has its flag, help, bounds and group here at once.
 """
@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from napari_ct2mri.config import PRESETS, Frozen, Preset, TrainConfig, Window, leaf_paths, preset
 from napari_ct2mri.errors import ConfigError
 
-__all__ = ["config_from_flags", "window_from_flag", "with_config_flags"]
+__all__ = ["config_from_flags", "slices_from_flag", "window_from_flag", "with_config_flags"]
 
 _SIGNS = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))
 
@@ -83,6 +83,23 @@ def window_from_flag(level_width: tuple[float, float] | None) -> Window | None:
     if level_width is None:
         return None
     return Window.parse(dict(zip(("level", "width"), level_width, strict=True)), "--window")
+
+
+def slices_from_flag(text: str | None) -> range | None:
+    """``--slices FROM:TO``, where it was given.
+
+    Raises
+    ------
+    ConfigError
+        If it names no slice.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6}):(\d{1,6})", text)
+    wanted = range(*map(int, found.groups())) if found else range(0)
+    if not wanted:
+        raise ConfigError(f"--slices {text}: expected FROM:TO with FROM < TO, as in 10:20")
+    return wanted
 
 
 def _parse_window(text: str) -> Window:

@@ -29,6 +29,7 @@ __all__ = [
     "Source",
     "Unit",
     "Volume",
+    "axial_slices",
     "closest_axes",
     "from_sitk",
     "to_sitk",
@@ -208,6 +209,42 @@ def closest_axes(volume: Volume) -> tuple[Volume, AxisOrder]:
         direction=tuple(float(v) for v in matrix.ravel()),
     )
     return replace(volume, data=order.apply(volume.data), geometry=turned), order
+
+
+def axial_slices(volume: Volume, wanted: range) -> Volume:
+    """Some axial slices of a volume, in its own stored order; each stays where it lies.
+
+    Parameters
+    ----------
+    volume : Volume
+    wanted : range
+        Neighbours, as :func:`closest_axes` counts them: 0 is the most inferior.
+
+    Returns
+    -------
+    Volume
+        The data is a view.
+
+    Raises
+    ------
+    VolumeError
+        If the volume does not have them.
+    """
+    turned, order = closest_axes(volume)
+    count = len(turned.data)
+    if not 0 <= wanted.start < wanted.stop <= count or wanted.step != 1:
+        raise VolumeError(
+            f"expected slices within 0:{count}, which is all there are, got "
+            f"{wanted.start}:{wanted.stop}"
+        )
+    first = np.zeros(3)  # the first voxel that is kept, as a stored index
+    first[order.axes[0]] = count - wanted.stop if order.flips[0] else wanted.start
+    origin = (volume.geometry.affine @ np.append(first, 1.0))[:3]
+    return replace(
+        volume,
+        data=order.undo(turned.data[wanted.start : wanted.stop]),
+        geometry=replace(volume.geometry, origin=_triple(origin)),
+    )
 
 
 def to_sitk(volume: Volume) -> sitk.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_ct2mri.config import ModelConfig, Window
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.intensity import ct_channels, unit_to_output
-from napari_ct2mri.imaging.volume import Volume, closest_axes
+from napari_ct2mri.imaging.volume import Volume, axial_slices, closest_axes
 from napari_ct2mri.jobs import Job, Progress, SlicesDone
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint, load_weights
 from napari_ct2mri.pix2pix.frames import Frame, fit_frame
@@ -20,7 +20,7 @@ from napari_ct2mri.pix2pix.networks import Generator, pick_device
 from napari_ct2mri.pix2pix.slices import with_neighbours
 from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone, spread_of
 
-__all__ = ["load_generator", "synthesize", "synthesize_with_spread"]
+__all__ = ["FramedCt", "load_generator", "synthesize", "synthesize_with_spread"]
 
 _BATCH_PX = 4 * 256 * 256  # network pixels a batch: keeps activations in the cache
 
@@ -33,9 +33,10 @@ def synthesize(
     native: bool = False,
     published: bool = False,
     window: Window | None = None,
+    slices: range | None = None,
     device: str = "auto",
 ) -> Job[Volume]:
-    """Make an MR of every axial slice of ``ct``.
+    """Make an MR of the axial slices of ``ct``.
 
     Parameters
     ----------
@@ -50,35 +51,38 @@ def synthesize(
         on (drawn from a fixed seed). Otherwise batch norm uses its running statistics.
     window : Window, optional
         Shows the CT to a one-window model in another window than its own.
+    slices : range, optional
+        Of the axial slices in closest-axes order; by default all. The head is framed, and
+        neighbours are seen, in the whole CT.
 
     Yields
     ------
-    Progress and SlicesDone, whose ``start`` counts axial slices in closest-axes order.
+    Progress and SlicesDone, whose ``start`` counts the CT's axial slices in closest-axes order.
 
     Returns
     -------
     Volume
-        float32 on the CT's own grid: 0 to 1000, or 0 to 255 for pictures; 0 beyond the frame.
+        float32 on the CT's own grid, of which other slices are absent: 0 to 1000, or 0 to 255
+        for pictures; 0 beyond the frame.
 
     Raises
     ------
     ConfigError, VolumeError
-        If contrast, window or CT do not suit the model.
+        If contrast, window or CT do not suit the model, or the CT has no such slices.
     """
     turned, order = closest_axes(ct)
+    wanted = slices or range(len(turned.data))
+    part = axial_slices(ct, wanted)
     member = _Member(turned, model, contrast, native, window, device)
     if published:
         member.generator.train()
         torch.manual_seed(0)
-    depth = len(turned.data)
-    batch = 1 if published else member.batch
-    result = np.zeros(turned.data.shape, np.float32)
-    for start in range(0, depth, batch):
-        stop = min(start + batch, depth)
-        result[start:stop] = member.run(start, stop)
-        yield SlicesDone(start, result[start:stop])
-        yield Progress(stop, depth, "slices")
-    return _output(ct, order.undo(result), contrast or model.contrasts[0])
+    result = np.zeros((len(wanted), *turned.data.shape[1:]), np.float32)
+    for start, stop, here in _batches(wanted, 1 if published else member.batch):
+        result[here] = member.run(start, stop)
+        yield SlicesDone(start, result[here])
+        yield Progress(here.stop, len(wanted), "slices")
+    return _output(part, order.undo(result), contrast or model.contrasts[0])
 
 
 def synthesize_with_spread(
@@ -89,6 +93,7 @@ def synthesize_with_spread(
     contrast: str | None = None,
     native: bool = False,
     window: Window | None = None,
+    slices: range | None = None,
     device: str = "auto",
 ) -> Job[tuple[Volume, Volume]]:
     """As :func:`synthesize`, and how far apart several predictions lie (see ``spread``).
@@ -108,31 +113,62 @@ def synthesize_with_spread(
         Both on the CT's own grid and in output units.
     """
     turned, order = closest_axes(ct)
+    wanted = slices or range(len(turned.data))
+    part = axial_slices(ct, wanted)
     made = contrast or model.contrasts[0]
     members = [_Member(turned, each, made, native, window, device) for each in (model, *others)]
-    depth, batch = len(turned.data), members[0].batch
-    result, spread = (np.zeros(turned.data.shape, np.float32) for _ in range(2))
-    for start in range(0, depth, batch):
-        stop = min(start + batch, depth)
+    shape = (len(wanted), *turned.data.shape[1:])
+    result, spread = (np.zeros(shape, np.float32) for _ in range(2))
+    for start, stop, here in _batches(wanted, members[0].batch):
         several = [m.run(start, stop, is_mirrored=side) for m in members for side in (False, True)]
-        result[start:stop], spread[start:stop] = several[0], spread_of(several)
-        yield SlicesDone(start, result[start:stop])
-        yield SpreadDone(start, spread[start:stop])
-        yield Progress(stop, depth, "slices")
-    mr = _output(ct, order.undo(result), made)
+        result[here], spread[here] = several[0], spread_of(several)
+        yield SlicesDone(start, result[here])
+        yield SpreadDone(start, spread[here])
+        yield Progress(here.stop, len(wanted), "slices")
+    mr = _output(part, order.undo(result), made)
     note = f"spread of synthetic {made}, research use only: {MEANING}"
     apart = replace(mr, data=np.ascontiguousarray(order.undo(spread)), notes=(note,))
     return mr, replace(apart, modality="unknown")
 
 
-class _Member:
-    """One model and the frame in which it sees a CT.
+class FramedCt:
+    """A CT and the frame in which a network sees it.
 
     Parameters
     ----------
     ct : Volume
         On closest axes.
+    config : ModelConfig
+    native : bool
+        See :func:`synthesize`.
     """
+
+    def __init__(self, ct: Volume, config: ModelConfig, *, native: bool = False) -> None:
+        self._ct, self._config = ct, config
+        self._frame = fit_frame(ct, config, native=native)
+
+    @property
+    def batch(self) -> int:
+        """How many slices to run at once."""
+        return max(1, _BATCH_PX // (self._frame.shape[0] * self._frame.shape[1]))
+
+    def run(
+        self,
+        generator: Generator,
+        channel: int,
+        start: int,
+        stop: int,
+        *,
+        is_mirrored: bool = False,
+    ) -> NDArray[np.float32]:
+        """(stop - start, H, W) MR in output units; of the mirrored frame, mirrored back."""
+        channels = _channels(self._ct, self._config, start, stop)
+        unit = _run(generator, channels, self._frame, channel, is_mirrored)
+        return unit_to_output(unit, is_picture=self._ct.is_picture)
+
+
+class _Member:
+    """One model, one of its contrasts, and a CT as it sees it."""
 
     def __init__(
         self,
@@ -143,22 +179,21 @@ class _Member:
         window: Window | None,
         device: str,
     ) -> None:
-        self._ct = ct
-        self._config = _with_window(model.config.model, window)
         self._channel = _channel(model, contrast)
-        self._frame = fit_frame(ct, self._config, native=native)
+        self._framed = FramedCt(ct, _with_window(model.config.model, window), native=native)
+        self.batch = self._framed.batch
         self.generator = load_generator(model, pick_device(device))
 
-    @property
-    def batch(self) -> int:
-        """How many slices to run at once."""
-        return max(1, _BATCH_PX // (self._frame.shape[0] * self._frame.shape[1]))
-
     def run(self, start: int, stop: int, *, is_mirrored: bool = False) -> NDArray[np.float32]:
-        """(stop - start, H, W) MR in output units; of the mirrored frame, mirrored back."""
-        channels = _channels(self._ct, self._config, start, stop)
-        unit = _run(self.generator, channels, self._frame, self._channel, is_mirrored)
-        return unit_to_output(unit, is_picture=self._ct.is_picture)
+        """As :meth:`FramedCt.run`."""
+        return self._framed.run(self.generator, self._channel, start, stop, is_mirrored=is_mirrored)
+
+
+def _batches(wanted: range, size: int) -> Iterator[tuple[int, int, slice]]:
+    """Start and stop of each batch among the CT's slices, and its place in the result."""
+    for start in wanted[::size]:
+        stop = min(start + size, wanted.stop)
+        yield start, stop, slice(start - wanted.start, stop - wanted.start)
 
 
 def _output(ct: Volume, data: NDArray[np.generic], contrast: str) -> Volume:

@@ -39,6 +39,7 @@ class _How(TypedDict):
     contrast: str
     native: bool
     window: Window | None
+    slices: range | None
     device: str
 
 
@@ -51,6 +52,7 @@ def synthesize(
     native: bool = False,
     published: bool = False,
     window: Window | None = None,
+    slices: range | None = None,
     device: str = "auto",
     series: str | None = None,
     modality: Modality | None = None,
@@ -71,6 +73,8 @@ def synthesize(
         As Isola et al. ran it: statistics of the slice itself, dropout on.
     window : Window, optional
         In which HU are shown to a model that was trained on pictures.
+    slices : range, optional
+        Which axial slices of the one CT, the most inferior or a folder's first picture is 0.
     patient_data : bool
         Whether DICOM belongs to the CT's patient and study; nothing else holds patient data.
     spread : Path, optional
@@ -91,22 +95,28 @@ def synthesize(
     _check_contrast(checkpoint, contrast, name)
     if spread is not None:
         _check_spread(path, output, spread, published)
+    if slices is not None:
+        _check_slices(path, output)
     if is_pair_list(path):
         pairs, left_out = makeable(read_pairs(path), checkpoint, contrast)
         if left_out:
             yield Notice(left_out)
         stacks = pair_stacks(pairs, output, contrast)
     else:
-        stacks = iter([single_stack(path, output, series=series, modality=modality, as_dicom=True)])
+        one = single_stack(path, output, series=series, modality=modality, as_dicom=True)
+        if slices is not None:
+            one = replace(one, names=one.names[slices.start : slices.stop])
+        stacks = iter([one])
     settings = {
         "contrast": contrast,
         "native": native,
         "published": published,
         "window": window.model_dump() if window else None,
+        "slices": [slices.start, slices.stop] if slices else None,
     }
     run = Run(model=name, digest=checkpoint.digest, settings=settings)
     outputs: list[Path] = []
-    slices = 0
+    count = 0
     for stack in stacks:
         for note in stack.volume.notes:
             yield Notice(note)
@@ -114,7 +124,7 @@ def synthesize(
         read_manifest(folder)  # a damaged one is said before the work, not after it
         made = stack.contrast or contrast or checkpoint.contrasts[0]
         ct, apart = as_ct(stack.volume), None
-        how = _How(contrast=made, native=native, window=window, device=device)
+        how = _How(contrast=made, native=native, window=window, slices=slices, device=device)
         if spread is None:
             mr = yield from run_model(ct, checkpoint, published=published, **how)
         else:
@@ -122,11 +132,11 @@ def synthesize(
         stack.write(mr, Derivation(name, made, patient_data))
         manifest = record(folder, run, stack.outputs)
         outputs += stack.outputs
-        slices += len(mr.data)
+        count += len(mr.data)
         if spread is not None and apart is not None:
             write_volume(apart, spread)
             outputs.append(spread)
-    return Synthesized(tuple(outputs), manifest, name, slices)
+    return Synthesized(tuple(outputs), manifest, name, count)
 
 
 def synthesize_volume(
@@ -136,6 +146,7 @@ def synthesize_volume(
     contrast: str | None = None,
     native: bool = False,
     window: Window | None = None,
+    slices: range | None = None,
     device: str = "auto",
     spread: bool = False,
     further: Sequence[str | Path] = (),
@@ -144,6 +155,8 @@ def synthesize_volume(
 
     Parameters
     ----------
+    slices : range, optional
+        Which axial slices; see :func:`synthesize`.
     spread : bool
         Also yield SpreadDone: how far apart several predictions lie.
     further : sequence of str or Path
@@ -155,7 +168,7 @@ def synthesize_volume(
     name, checkpoint = load_model(model)
     _check_contrast(checkpoint, contrast, name)
     made = contrast or checkpoint.contrasts[0]
-    how = _How(contrast=made, native=native, window=window, device=device)
+    how = _How(contrast=made, native=native, window=window, slices=slices, device=device)
     if not spread:
         return (yield from run_model(as_ct(ct), checkpoint, **how))
     others = []
@@ -225,6 +238,17 @@ def _check_spread(path: Path, output: Path, spread: Path, published: bool) -> No
         raise ConfigError("--spread is of a model as it is used, not --published; leave one out")
     if spread.resolve() in (path.resolve(), output.resolve()):
         raise ConfigError(f"--spread {spread} is INPUT or OUTPUT; give it a name of its own")
+
+
+def _check_slices(path: Path, output: Path) -> None:
+    """Say it before anything is read."""
+    if is_pair_list(path):
+        raise ConfigError("--slices are of one CT, not of a pairs.csv; synthesize one by one")
+    if output.suffix.lower() == ".dcm":
+        raise ConfigError(
+            f"--slices: {output} would be a DICOM series, which has all slices of its CT; leave "
+            "--slices out, or end the name in .nii.gz"
+        )
 
 
 def _check_contrast(checkpoint: Checkpoint, contrast: str | None, name: str) -> None:
