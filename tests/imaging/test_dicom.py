@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -273,6 +274,31 @@ def test_slope_that_differs_from_slice_to_slice(tmp_path: Path) -> None:
         write_slice(tmp_path / str(i), SLICES[i], stack_of(5)[i], RescaleSlope=slope)
     expected = SLICES * np.array(slopes, np.float64)[:, None, None]
     np.testing.assert_array_equal(read_volume(tmp_path).data, expected)
+
+
+def test_more_slices_than_are_decoded_at_once_and_a_wide_one_late(tmp_path: Path) -> None:
+    planes = RNG.integers(-1000, 1000, (37, 4, 5)).astype(np.int16)
+    paths = write_series(tmp_path, planes, stack_of(37))
+    assert read_volume(tmp_path).data.dtype == np.int16
+    np.testing.assert_array_equal(read_volume(tmp_path).data, planes)
+    late = pydicom.dcmread(paths[30])
+    late.RescaleIntercept = "40000"
+    late.save_as(paths[30])
+    values = planes.astype(np.int32)
+    values[30] += 40000
+    assert read_volume(tmp_path).data.dtype == np.int32
+    np.testing.assert_array_equal(read_volume(tmp_path).data, values)
+
+
+def test_a_description_is_read_in_its_character_set(tmp_path: Path) -> None:
+    write_series(
+        tmp_path,
+        SLICES,
+        stack_of(5),
+        SpecificCharacterSet=["", "ISO 2022 IR 100"],
+        SeriesDescription="Schädel nativ",
+    )
+    assert scan(tmp_path)[0].description == "Schädel nativ"
 
 
 def test_mr_is_arbitrary(tmp_path: Path) -> None:

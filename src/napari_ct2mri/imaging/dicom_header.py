@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -31,6 +31,7 @@ _KEYWORDS = (
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "ImageType",
+    "MediaStorageSOPClassUID",
     "Modality",
     "NumberOfFrames",
     "PhotometricInterpretation",
@@ -47,6 +48,7 @@ _KEYWORDS = (
     "SeriesNumber",
     "SliceThickness",
     "SpacingBetweenSlices",
+    "SpecificCharacterSet",
     "TemporalPositionIdentifier",
 )
 
@@ -175,7 +177,7 @@ def read_header(path: Path) -> Header | None:
             dataset = pydicom.dcmread(
                 file, stop_before_pixels=True, force=True, specific_tags=list(_tags().values())
             )
-            storage = str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+            storage = _text(dataset.file_meta, "MediaStorageSOPClassUID")
             return None if storage == _MEDIA_DIRECTORY else _header(path, dataset)
     except ImageError:
         raise
@@ -241,12 +243,21 @@ def _refusal(dataset: Dataset, size: tuple[int, int]) -> str:
 
 
 def _description(dataset: Dataset) -> str:
+    stated = _bytes(dataset, "SeriesDescription"), _bytes(dataset, "SpecificCharacterSet")
+    return _decoded(*stated) or f"series {_integer(dataset, 'SeriesNumber', 0)}"
+
+
+@lru_cache(maxsize=64)  # the same in every file of a series
+def _decoded(text: bytes, characters: bytes) -> str:
+    """A text in its character set (PS3.5, 6.1), of what can be printed the first 64."""
+    from pydicom.charset import convert_encodings, decode_bytes
+
     try:
-        stated = str(dataset.get("SeriesDescription") or "")  # decoded by its character set
+        encodings = convert_encodings(characters.decode("ascii").strip(" \0").split("\\"))
+        stated = decode_bytes(text.strip(b" \0"), encodings, set())
     except (ValueError, LookupError):
-        stated = ""
-    text = "".join(c for c in stated if c.isprintable())[:64].strip()
-    return text or f"series {_integer(dataset, 'SeriesNumber', 0)}"
+        return ""
+    return "".join(c for c in stated if c.isprintable())[:64].strip()
 
 
 def _bytes(dataset: Dataset, keyword: str) -> bytes:
