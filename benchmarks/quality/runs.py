@@ -27,7 +27,7 @@ from napari_ct2mri.errors import CheckpointError, ConfigError, EvaluationError
 from napari_ct2mri.jobs import Job, Notice
 from napari_ct2mri.pix2pix.checkpoint import Header, read_header
 from napari_ct2mri.pix2pix.pairs import PairList, write_pairs
-from napari_ct2mri.pix2pix.state import state_path, stored_config
+from napari_ct2mri.pix2pix.state_file import read_state, state_path
 
 __all__ = ["Bench", "Run", "recipe_of", "record_run"]
 
@@ -174,9 +174,9 @@ def _settle(bench: Bench, run: Run, rows: _Rows) -> Job[TrainConfig]:
         raise ConfigError(f"{run.name}: {run.recipe.name} was trained elsewhere; give --checkpoint")
     if not run.recipe.on_equal_time(run.protocol):
         return bench.config(run)
-    state = state_path(bench.checkpoint_path(run))
-    if state.is_file():
-        return bench.config(run, stored_config(state).optimizer.epochs)
+    checkpoint = bench.checkpoint_path(run)
+    if state_path(checkpoint).is_file():
+        return bench.config(run, read_state(checkpoint).config.optimizer.epochs)
     budget_s = _default_seconds(bench, run)
     epoch_s = yield from _seconds_an_epoch(bench, run, rows)
     epochs = max(1, round(budget_s / epoch_s))

@@ -2,7 +2,8 @@
 
 A ``Job[R]`` yields small frozen events and returns its result. :func:`run_job` drives it in
 the terminal and inside the child process of the viewer (``app.process``) alike, so there is
-one way to report progress, to cancel and to clean up.
+one way to report progress, to cancel and to clean up. What a ``yield`` gives back is the axial
+slice that somebody looks at, as far as the driver was told: a training previews that one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from numpy.typing import NDArray
 
 from napari_ct2mri.errors import JobCancelled
 
-__all__ = ["EpochDone", "Event", "Job", "Notice", "Preview", "Progress", "SlicesDone", "run_job"]
+__all__ = [
+    "EpochDone",
+    "Event",
+    "Job",
+    "Notice",
+    "Paused",
+    "Preview",
+    "Progress",
+    "SlicesDone",
+    "run_job",
+]
 
 R = TypeVar("R")
 
@@ -28,11 +39,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """``done`` of ``total`` steps of ``what`` (a plural noun: "slices"); 0 <= done <= total."""
+    """``done`` of ``total`` steps of ``what`` (a plural noun: "slices"); 0 <= done <= total.
+
+    ``seconds_left`` is for the whole job, where the job itself knows; pauses do not count.
+    """
 
     done: int
     total: int
     what: str
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,13 @@ class Notice(Event):
     """A sentence that must not be lost: what was skipped, guessed or corrected."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paused(Event):
+    """The job stands still from here on, or, with ``False``, goes on."""
+
+    is_paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +82,25 @@ class EpochDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class Preview(Event):
-    """One slice as the network sees it now: three (H, W) float32 images in [-1, 1]."""
+    """What the weights in training make of the slice in view.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are finished.
+    index : int
+        Of the axial slice, in closest-axes order.
+    slice_ : (y, x) float32, output units
+    contrast : str
+    label : str
+        What the training has to do with the slice (``evaluation.labels``).
+    """
 
     epoch: int
-    ct: NDArray[np.float32]
-    real: NDArray[np.float32]
-    fake: NDArray[np.float32]
+    index: int
+    slice_: NDArray[np.float32]
     contrast: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +111,14 @@ class SlicesDone(Event):
     slices: NDArray[np.float32]
 
 
-Job: TypeAlias = Generator[Event, None, R]
+Job: TypeAlias = Generator[Event, int | None, R]
 
 
 def run_job(
     job: Job[R],
     on_event: Callable[[Event], None],
     is_cancelled: Callable[[], bool] = lambda: False,
+    in_view: Callable[[], int | None] = lambda: None,
 ) -> R:
     """Drive ``job`` to its end and return its result.
 
@@ -96,6 +131,8 @@ def run_job(
     is_cancelled : callable
         Asked after every event. On ``True`` the generator is closed, so that its ``finally``
         blocks run before this function raises.
+    in_view : callable
+        Asked before the job goes on: which axial slice somebody looks at.
 
     Raises
     ------
@@ -103,11 +140,12 @@ def run_job(
         If ``is_cancelled`` said so.
     """
     try:
+        event = next(job)
         while True:
-            event = next(job)
             on_event(event)
             if is_cancelled():
                 raise JobCancelled("cancelled; what was finished before is kept")
+            event = job.send(in_view())
     except StopIteration as stop:
         result: R = stop.value
         return result

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 from napari_ct2mri.app.process import NICENESS, JobProcess
 from napari_ct2mri.errors import Ct2MriError, JobCancelled, JobError, PairError
-from napari_ct2mri.jobs import Event, Notice, Progress
+from napari_ct2mri.jobs import Event, Notice, Paused, Progress
 
 JOBS = """
 import os, signal, sys, time
@@ -60,6 +61,20 @@ def endless(marker):
             yield Notice(str(os.getpid()))
     finally:
         Path(marker).write_text("cleaned up")
+
+def busy(marker):
+    try:
+        while True:
+            sum(range(20_000))
+            yield Notice(str(os.getpid()))
+    finally:
+        Path(marker).write_text("cleaned up")
+
+def watching():
+    yield Notice("ready")
+    while (seen := (yield Notice("still"))) != 7:
+        time.sleep(0.01)
+    return seen
 
 def deaf(marker):
     yield Notice(str(os.getpid()))
@@ -201,6 +216,71 @@ def test_cancel_runs_the_jobs_finally(record: Record, tmp_path: Path) -> None:
     record.process.cancel()  # a second click changes nothing
     assert type(record.outcome()) is JobCancelled
     assert marker.read_text() == "cleaned up"
+
+
+def cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_a_paused_job_uses_no_processor_and_goes_on(record: Record, tmp_path: Path) -> None:
+    record.process.start("ct2mri_test_jobs:busy", str(tmp_path / "marker"))
+    assert record.first.wait(20)
+    pid = int(record.events[0].text)  # type: ignore[attr-defined]
+    record.process.pause()
+    wait_until(lambda: Paused(True) in record.events)
+    assert record.events[-1] == Paused(True)
+    before = cpu_ticks(pid)
+    time.sleep(1)
+    assert cpu_ticks(pid) - before <= 2
+    assert record.events[-1] == Paused(True)
+    record.process.go_on()
+    wait_until(lambda: Paused(False) in record.events)
+    wait_until(lambda: isinstance(record.events[-1], Notice))
+    record.process.kill()
+    assert type(record.outcome()) is JobCancelled
+
+
+def test_cancel_ends_a_paused_job_and_pause_no_cancelled_one(
+    record: Record, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    record.process.start("ct2mri_test_jobs:busy", str(marker))
+    record.process.pause()
+    wait_until(lambda: Paused(True) in record.events)
+    record.process.cancel()
+    record.process.pause()
+    assert type(record.outcome()) is JobCancelled
+    assert marker.read_text() == "cleaned up"
+
+
+def test_the_job_hears_which_slice_is_in_view(record: Record) -> None:
+    record.process.start("ct2mri_test_jobs:watching")
+    for index in (3, 2**32 - 1, 7):
+        record.process.look_at(index)
+    assert record.outcome() == 7
+    with pytest.raises(ValueError, match="slice -1"):
+        record.process.look_at(-1)
+
+
+def test_a_child_that_does_not_listen_blocks_nobody(record: Record, tmp_path: Path) -> None:
+    """More words than a pipe holds, to a child that is stopped while it starts."""
+    record.process.start("ct2mri_test_jobs:endless", str(tmp_path / "marker"))
+    os.kill(record.process._child.pid, signal.SIGSTOP)  # type: ignore[union-attr]
+    start = time.monotonic()
+    for index in range(50_000):
+        record.process.look_at(index)
+    assert time.monotonic() - start < 5
+    record.process.kill()
+    assert type(record.outcome()) is JobCancelled
 
 
 def test_a_deaf_job_is_killed_after_the_grace(record: Record, tmp_path: Path) -> None:

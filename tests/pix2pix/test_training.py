@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from napari_ct2mri.errors import (
     PairError,
     TrainingError,
 )
-from napari_ct2mri.jobs import EpochDone, Event, Notice, Preview, Progress, run_job
+from napari_ct2mri.imaging.io import read_volume
+from napari_ct2mri.jobs import EpochDone, Event, Job, Notice, Preview, Progress, run_job
 from napari_ct2mri.pix2pix.checkpoint import TrainResult, load_checkpoint, read_header
+from napari_ct2mri.pix2pix.pace import Pace
 from napari_ct2mri.pix2pix.pairs import read_pairs
-from napari_ct2mri.pix2pix.state import state_path
+from napari_ct2mri.pix2pix.state_file import state_path
+from napari_ct2mri.pix2pix.synthesis import synthesize
 from napari_ct2mri.pix2pix.training import learning_rate, train
 
 MakePairs = Callable[..., Path]
@@ -88,9 +92,7 @@ def test_events_tell_the_whole_story(make_pairs: MakePairs, tmp_path: Path) -> N
     assert [e.epoch for e in epochs if e.is_best][-1] == best.epoch
     steps = [e for e in events if isinstance(e, Progress) and "epoch 4" in e.what]
     assert [(e.done, e.total) for e in steps] == [(1, 3), (2, 3), (3, 3)]
-    preview = [e for e in events if isinstance(e, Preview)][-1]
-    assert preview.ct.shape == preview.real.shape == preview.fake.shape == (64, 64)
-    assert preview.contrast == "T2"
+    assert not [e for e in events if isinstance(e, Preview)]  # nobody looks
 
 
 def test_the_checkpoint_tells_what_it_saw(make_pairs: MakePairs, tmp_path: Path) -> None:
@@ -144,6 +146,115 @@ def test_the_same_seed_gives_the_same_weights(make_pairs: MakePairs, tmp_path: P
         _train(pairs, file, _config(epochs=1, decay_epochs=0, seed=seed))
     assert torch.equal(_weights(files[0]), _weights(files[1]))
     assert not torch.equal(_weights(files[0]), _weights(files[2]))
+
+
+@pytest.mark.parametrize("name", ["default", "classic"])  # with a moving average, and without
+def test_previews_show_the_slice_in_view_and_change_nothing(
+    make_pairs: MakePairs, tmp_path: Path, name: str
+) -> None:
+    pairs, config = make_pairs(), _config(name)
+    plain, seen = tmp_path / "plain.safetensors", tmp_path / "seen.safetensors"
+    _train(pairs, plain, config)
+    rows = [row for row in read_pairs(pairs).rows if row.split == "val"]
+    ct = read_volume(rows[0].ct, modality="CT")
+    watched = replace(ct, data=np.concatenate([read_volume(row.ct).data for row in rows]))
+    events: list[Event] = []
+
+    def in_view() -> int | None:
+        looked_at = {1: 0, 2: None, 3: 99, 4: 2}  # after an epoch; this CT has no slice 99
+        if isinstance(events[-1], EpochDone):
+            return looked_at[events[-1].epoch]
+        return None if any(isinstance(e, EpochDone) for e in events) else 0
+
+    run_job(train(read_pairs(pairs), seen, config, watched=watched), events.append, in_view=in_view)
+    previews = [e for e in events if isinstance(e, Preview)]
+    assert [(p.epoch, p.index) for p in previews if p.index or p.epoch] == [(1, 0), (4, 2)]
+    assert previews[0].epoch == 0  # it is looked at before the first epoch ends
+    assert {p.label for p in previews} == {"selection"}
+    assert all(p.slice_.shape == ct.data.shape[1:] for p in previews)
+    assert torch.equal(_weights(plain), _weights(seen))
+
+
+def test_a_preview_is_what_synthesis_makes(make_pairs: MakePairs, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    pairs = make_pairs()
+    row = read_pairs(pairs).rows[0]
+    ct = read_volume(row.ct, modality="CT")
+    shown: list[Preview] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Preview) and event.epoch == 1:
+            shown.append(event)
+            (tmp_path / "after-1.safetensors").write_bytes(path.read_bytes())
+
+    job = train(
+        read_pairs(pairs),
+        path,
+        _config(epochs=1, decay_epochs=0, validate_every=0),
+        watched=ct,
+    )
+    run_job(job, keep, in_view=lambda: 0)
+    made = run_job(synthesize(ct, load_checkpoint(tmp_path / "after-1.safetensors")), shown.append)
+    np.testing.assert_allclose(shown[0].slice_, made.data[0], atol=0.01)
+    assert shown[0].label == "train-fit"
+    assert np.ptp(shown[0].slice_) > 0
+
+
+def test_pauses_are_no_training_time() -> None:
+    now = 0.0
+
+    def work() -> Job[None]:
+        nonlocal now
+        for step in range(4):
+            now += 1
+            yield Progress(step + 1, 4, "steps")
+
+    pace = Pace(10, done=2, clock=lambda: now)
+    left = []
+    for event in pace.timed(work()):
+        now += 1000  # paused
+        left.append(event.seconds_left)
+    pace.finish_epoch()
+    assert left == [4 * 7.75, 4 * 7.5, 4 * 7.25, 4 * 7]
+    assert pace.seconds_left() == 4 * 7
+    event = next(pace.timed(work(), part=1.0))
+    assert (
+        event.seconds_left == 4 * 6
+    )  # as long as an epoch is not overdue, the mean of those before
+
+
+def test_a_closed_clock_closes_what_it_times() -> None:
+    closed = []
+
+    def work() -> Job[None]:
+        try:
+            yield Notice("at work")
+        finally:
+            closed.append(True)
+
+    job = Pace(1).timed(work())
+    next(job)
+    job.close()
+    assert closed
+
+
+@pytest.mark.parametrize(
+    "phase", ["pairs read", "steps of epoch 1", "slices validated", "training slices measured"]
+)
+def test_a_run_is_cancelled_in_any_phase(make_pairs: MakePairs, tmp_path: Path, phase: str) -> None:
+    path = tmp_path / "m.safetensors"
+    seen: list[Event] = []
+    with pytest.raises(JobCancelled):
+        run_job(
+            train(read_pairs(make_pairs()), path, _config(epochs=2, decay_epochs=0)),
+            seen.append,
+            lambda: isinstance(seen[-1], Progress) and seen[-1].what == phase,
+        )
+    if phase == "pairs read":
+        assert not path.exists()
+    else:
+        assert load_checkpoint(path).contrasts == ("T2",)
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_cancelled_in_the_first_epoch_leaves_a_valid_checkpoint(

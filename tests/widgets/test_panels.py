@@ -170,7 +170,6 @@ def test_train_from_layers(
     assert list(epochs) == [1, 2]
     assert (losses > 0).all()
     assert list(train.curves.validation.lines) == ["selection"]
-    assert train.preview.image.image.shape[1] == 3 * train.preview.image.image.shape[0]
     assert len(gaps) > 20  # the viewer kept turning
 
     rows = read_pairs(tmp_path / "mine-pairs" / "pairs.csv").rows

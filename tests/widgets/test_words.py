@@ -33,14 +33,20 @@ def test_a_new_phase_counts_its_own_time() -> None:
     assert course.take(Progress(5, 10, "slices")) == Shown(0.5, "5 of 10 slices")
 
 
-def test_a_training_is_measured_in_epochs() -> None:
-    clock = Clock()
-    course = Course(clock)
+def test_a_training_knows_itself_how_long_it_takes() -> None:
+    course = Course()
     course.take(EpochDone(3, 10, {}, seconds_left=70))
-    clock.now += 5
-    shown = course.take(Progress(5, 10, "steps of epoch 4"))
+    shown = course.take(Progress(5, 10, "steps of epoch 4", seconds_left=65))
     assert shown == Shown(0.35, "3 of 10 epochs · 5 of 10 steps of epoch 4 · 65 s left")
     assert course.take(EpochDone(10, 10, {})) == Shown(1, "10 of 10 epochs")
+
+
+def test_what_follows_the_steps_of_an_epoch_takes_no_progress_back() -> None:
+    course = Course()
+    course.take(EpochDone(3, 10, {}, seconds_left=70))
+    course.take(Progress(10, 10, "steps of epoch 4"))
+    shown = course.take(Progress(1, 4, "slices validated", seconds_left=60))
+    assert shown == Shown(0.4, "3 of 10 epochs · 1 of 4 slices validated · 60 s left")
 
 
 def test_a_notice_is_no_progress() -> None:

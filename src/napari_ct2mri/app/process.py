@@ -4,11 +4,13 @@ Training in a thread starves a viewer, and a process that ends gives back all of
 Parent and child talk over the child's standard pipes::
 
     parent -> child   8 bytes of length (big-endian) and a pickled call (function, arguments);
-                      later one byte to cancel
+                      then words of 5 bytes, a letter and a number (big-endian, 32 bits):
+                      c cancel, p pause, g go on (number 0), v the axial slice in view
     child -> parent   pickled pairs: ("event", Event)* and one last ("result", R),
                       ("error", Ct2MriError) or ("failure", str)
 
-The child's own prints go to its log. It ends when its end of the pipe closes, so a parent
+A paused job stands still at its next event, keeps its memory and uses no processor. The child's
+own prints go to its log. It ends when its end of the pipe closes, so a parent
 that dies leaves nothing running. No Qt here: callbacks arrive in a reader thread.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import queue
 import signal
 import struct
 import subprocess
@@ -31,7 +34,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from napari_ct2mri.errors import Ct2MriError, JobCancelled, JobError
-from napari_ct2mri.jobs import Event, Job, run_job
+from napari_ct2mri.jobs import Event, Job, Paused, run_job
 
 __all__ = ["JobProcess"]
 
@@ -43,6 +46,10 @@ NICENESS = 10
 
 _LENGTH = struct.Struct(">Q")
 assert _LENGTH.size == 8
+_WORD = struct.Struct(">cI")
+assert _WORD.size == 5
+_CANCEL, _PAUSE, _GO_ON, _VIEW = b"c", b"p", b"g", b"v"
+_MAX_NUMBER = 2**32 - 1
 
 
 class JobProcess:
@@ -72,6 +79,7 @@ class JobProcess:
         self.on_error = on_error
         self._child: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._stop = ""  # why the parent ended the child; empty while it wants the result
 
     @property
@@ -109,10 +117,27 @@ class JobProcess:
                 creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
             )
         self._stop = ""
+        self._outbox = queue.SimpleQueue()
+        self._outbox.put(_LENGTH.pack(len(call)) + call)
+        threading.Thread(target=_post, args=(self._child, self._outbox), daemon=True).start()
         self._reader = threading.Thread(
-            target=self._follow, args=(self._child, call, Path(log)), daemon=True
+            target=self._follow, args=(self._child, self._outbox, Path(log)), daemon=True
         )
         self._reader.start()
+
+    def pause(self) -> None:
+        """Let the job stand still at its next event, which a ``Paused`` event confirms."""
+        self._tell(_PAUSE)
+
+    def go_on(self) -> None:
+        """Let a paused job go on."""
+        self._tell(_GO_ON)
+
+    def look_at(self, index: int) -> None:
+        """Tell the job which axial slice is in view, from 0."""
+        if not 0 <= index <= _MAX_NUMBER:
+            raise ValueError(f"slice {index}: expected 0 to {_MAX_NUMBER}")
+        self._tell(_VIEW, index)
 
     def cancel(self, grace_s: float = GRACE_S) -> None:
         """Ask the job to stop at its next event and clean up; kill it after ``grace_s``."""
@@ -134,18 +159,23 @@ class JobProcess:
             self._reader.join(timeout_s)
         return not self.is_running
 
+    def _tell(self, letter: bytes, number: int = 0) -> None:
+        """Never blocks: who calls may be the viewer, and the child busy."""
+        self._outbox.put(_WORD.pack(letter, number))
+
     def _ask_to_stop(self, child: subprocess.Popen[bytes], grace_s: float) -> None:
-        _write(child, b"c")
+        self._tell(_CANCEL)
         try:
             child.wait(grace_s)
         except subprocess.TimeoutExpired:
             self._stop = f"cancelled by force, as the job did not stop within {grace_s:g} s"
             _kill_tree(child)
 
-    def _follow(self, child: subprocess.Popen[bytes], call: bytes, log: Path) -> None:
-        """Hand over the call, pass on events, then the outcome; runs in the reader thread."""
+    def _follow(
+        self, child: subprocess.Popen[bytes], outbox: queue.SimpleQueue[bytes | None], log: Path
+    ) -> None:
+        """Pass on events, then the outcome; runs in the reader thread."""
         try:
-            _write(child, _LENGTH.pack(len(call)) + call)
             kind, value = self._read(child)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE_S)
@@ -153,6 +183,7 @@ class JobProcess:
             with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
                 traceback.print_exc(file=file)
             kind, value = "failure", f"the job's words could not be taken in: {_one_line(error)}"
+        outbox.put(None)
         _end(child)
         if kind == "result":
             _remove(log)
@@ -187,12 +218,13 @@ def _import_name(function: Callable[..., Any]) -> str:
     return f"{function.__module__}:{function.__qualname__}"
 
 
-def _write(child: subprocess.Popen[bytes], data: bytes) -> None:
-    """Write to the child's stdin; a child that is gone is noticed by the reader."""
+def _post(child: subprocess.Popen[bytes], outbox: queue.SimpleQueue[bytes | None]) -> None:
+    """Write to the child's stdin until ``None``; a child that is gone is noticed by the reader."""
     assert child.stdin is not None
     with contextlib.suppress(OSError, ValueError):
-        child.stdin.write(data)
-        child.stdin.flush()
+        while (data := outbox.get()) is not None:
+            child.stdin.write(data)
+            child.stdin.flush()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -251,13 +283,21 @@ def _child_main() -> None:
         pickle.dump((kind, value), sink, protocol=5)
         sink.flush()
 
-    cancelled = threading.Event()
+    ear = _Ear()
+
+    def is_cancelled() -> bool:
+        if ear.is_paused:
+            send("event", Paused(True))
+            ear.wait()
+            send("event", Paused(False))
+        return ear.is_cancelled
+
     try:
         name, args, kwargs = pickle.loads(_read_call(source))
-        threading.Thread(target=_watch, args=(source, cancelled), daemon=True).start()
+        threading.Thread(target=_watch, args=(source, ear), daemon=True).start()
         module, _, function = name.partition(":")
         job = getattr(import_module(module), function)(*args, **kwargs)
-        result = run_job(job, lambda event: send("event", event), cancelled.is_set)
+        result = run_job(job, lambda e: send("event", e), is_cancelled, lambda: ear.in_view)
         outcome: tuple[str, object] = ("result", result)
     except Ct2MriError as error:
         outcome = ("error", error)
@@ -313,11 +353,53 @@ def _read_exactly(source: int, length: int) -> bytes:
     return bytes(data)
 
 
-def _watch(source: int, cancelled: threading.Event) -> None:
-    """Cancel on a byte; when the pipe ends (the parent died) leave, politely at first."""
-    while os.read(source, 1):
-        cancelled.set()
-    cancelled.set()
+class _Ear:
+    """What the parent has said since its call; words come in one thread and are heeded in another.
+
+    Attributes
+    ----------
+    in_view : int or None
+        Which axial slice somebody looks at, from 0.
+    """
+
+    def __init__(self) -> None:
+        self.in_view: int | None = None
+        self._cancelled = threading.Event()
+        self._going = threading.Event()
+        self._going.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the job shall end."""
+        return self._cancelled.is_set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the job shall stand still."""
+        return not self._going.is_set()
+
+    def wait(self) -> None:
+        """Stand still until the job shall go on or end."""
+        self._going.wait()
+
+    def hear(self, letter: bytes, number: int = 0) -> None:
+        """Take in one word; nothing revives a cancelled job."""
+        if letter == _CANCEL:
+            self._cancelled.set()
+        if letter == _VIEW:
+            self.in_view = number
+        if letter == _PAUSE and not self.is_cancelled:
+            self._going.clear()
+        if letter in (_GO_ON, _CANCEL):
+            self._going.set()
+
+
+def _watch(source: int, ear: _Ear) -> None:
+    """Hear the parent; when the pipe ends (it died) leave, politely at first."""
+    with contextlib.suppress(OSError):  # BrokenPipeError, of a pipe at its end
+        while True:
+            ear.hear(*_WORD.unpack(_read_exactly(source, _WORD.size)))
+    ear.hear(_CANCEL)
     time.sleep(GRACE_S)
     os._exit(1)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # a header is read without torch: the viewer lists models
     from torch.nn import Module
 
 __all__ = [
+    "SCORE",
     "Checkpoint",
     "EpochRecord",
     "Header",
@@ -47,6 +48,10 @@ _KEY = "ct2mri"
 _MAX_HEADER_BYTES = 64 * 2**20
 _HEADER_LENGTH = struct.Struct("<Q")  # safetensors: little-endian u64, then the JSON header
 assert _HEADER_LENGTH.size == 8
+
+
+SCORE = "ssim"
+"""The figure of validation that chooses the best epoch: structure, which no change of gain buys."""
 
 
 class EpochRecord(Frozen):
@@ -72,6 +77,15 @@ class Header(Frozen):
         (), description="The same for each slice that chose its best epoch."
     )
 
+    @property
+    def fingerprints(self) -> tuple[tuple[Fingerprint, ...], tuple[Fingerprint, ...]]:
+        """Of the slices it, or what it started from, was trained on; of those that chose an epoch."""
+        trained, selected = (
+            tuple(Fingerprint(*pair) for pair in pairs)
+            for pairs in (self.trained_on, self.selected_on)
+        )
+        return trained, selected
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
@@ -93,12 +107,12 @@ class Checkpoint:
     @property
     def trained_on(self) -> tuple[Fingerprint, ...]:
         """Every slice the weights, or those they started from, were trained on."""
-        return tuple(Fingerprint(*pair) for pair in self.header.trained_on)
+        return self.header.fingerprints[0]
 
     @property
     def selected_on(self) -> tuple[Fingerprint, ...]:
         """Every slice that chose an epoch."""
-        return tuple(Fingerprint(*pair) for pair in self.header.selected_on)
+        return self.header.fingerprints[1]
 
     @property
     def digest(self) -> str:

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from napari_ct2mri.config import Frozen, OptimizerConfig, TrainConfig
+from napari_ct2mri.config import OptimizerConfig, TrainConfig
 from napari_ct2mri.errors import CheckpointError
 from napari_ct2mri.pix2pix.checkpoint import (
-    FORMAT,
     EpochRecord,
     load_weights,
     parse_header,
@@ -22,22 +20,12 @@ from napari_ct2mri.pix2pix.checkpoint import (
     write_tensors,
 )
 from napari_ct2mri.pix2pix.networks import Discriminator, Generator
+from napari_ct2mri.pix2pix.state_file import StateHeader
 
-__all__ = ["TrainingState", "state_path", "stored_config"]
+__all__ = ["TrainingState"]
 
 _POSES = "poses"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
-
-
-class _StateHeader(Frozen):
-    """The JSON in a state file."""
-
-    format: int = FORMAT
-    config: TrainConfig
-    data: str = Field(description="Digest of what is learnt from.")
-    history: tuple[EpochRecord, ...] = ()
-    best_epoch: int = 0
-    best_score: float | None = None
 
 
 @dataclass(slots=True)
@@ -117,7 +105,7 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Write everything a resumed run needs; the former file stays whole on failure."""
-        header = _StateHeader(
+        header = StateHeader(
             config=self.config,
             data=self.data,
             history=self.history,
@@ -129,7 +117,7 @@ class TrainingState:
     @classmethod
     def load(cls, path: Path, data: str, device: torch.device) -> TrainingState:
         """Read a state; ``data`` must be the digest of what it learnt from."""
-        header = parse_header(path, _StateHeader)
+        header = parse_header(path, StateHeader)
         if header.data != data:
             raise CheckpointError(
                 f"{path}: was trained on other slices than the pair list holds now, or by other "
@@ -172,27 +160,6 @@ class TrainingState:
             for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
                 for moment, value in optimizer.state.get(parameter, {}).items():
                     yield f"{name}.{i}.{moment}", value.detach().cpu().contiguous()
-
-
-def state_path(checkpoint: Path) -> Path:
-    """The state file that belongs to a checkpoint."""
-    return checkpoint.with_name(checkpoint.name + ".state")
-
-
-def stored_config(path: Path) -> TrainConfig:
-    """The settings of the run that wrote a state file.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none.
-    """
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: nothing to resume, as no epoch of the run was finished here; train without "
-            "--resume"
-        )
-    return parse_header(path, _StateHeader).config
 
 
 def _adam(module: nn.Module, config: OptimizerConfig) -> torch.optim.Adam:

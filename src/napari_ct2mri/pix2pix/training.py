@@ -8,7 +8,6 @@ uninterrupted one.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +19,14 @@ import torch
 from torch import Tensor
 
 from napari_ct2mri.config import PRESETS, LossConfig, OptimizerConfig, TrainConfig
-from napari_ct2mri.errors import ConfigError, TrainingError
-from napari_ct2mri.jobs import EpochDone, Job, Notice, Preview, Progress
+from napari_ct2mri.errors import ConfigError
+from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.jobs import EpochDone, Job, Notice, Progress
 from napari_ct2mri.pix2pix import losses
 from napari_ct2mri.pix2pix.alignment import align_patients, moved
 from napari_ct2mri.pix2pix.augment import augment
 from napari_ct2mri.pix2pix.checkpoint import (
+    SCORE,
     Checkpoint,
     EpochRecord,
     Header,
@@ -33,7 +34,9 @@ from napari_ct2mri.pix2pix.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from napari_ct2mri.pix2pix.failures import Diverged, errors_in_words
 from napari_ct2mri.pix2pix.networks import is_half, pick_device
+from napari_ct2mri.pix2pix.pace import Pace
 from napari_ct2mri.pix2pix.pairs import PairList
 from napari_ct2mri.pix2pix.plan import (
     check_disjoint,
@@ -45,12 +48,13 @@ from napari_ct2mri.pix2pix.plan import (
     with_heads,
     with_model,
 )
+from napari_ct2mri.pix2pix.preview import SlicePreview
 from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
-from napari_ct2mri.pix2pix.state import TrainingState, state_path, stored_config
+from napari_ct2mri.pix2pix.state import TrainingState
+from napari_ct2mri.pix2pix.state_file import read_state, state_path
 from napari_ct2mri.pix2pix.synthesis import load_generator
 from napari_ct2mri.pix2pix.teacher import Teacher
 from napari_ct2mri.pix2pix.validation import (
-    SCORE,
     l1_error,
     predict,
     reestimate_statistics,
@@ -69,10 +73,11 @@ def train(
     init: Path | None = None,
     teachers: Sequence[Path] = (),
     resume: bool = False,
+    watched: Volume | None = None,
 ) -> Job[TrainResult]:
     """Train a generator on the train rows of ``pairs`` and keep it in ``output``.
 
-    The val rows choose the kept epoch (by ``validation.SCORE``); with ``validate_every`` 0, or
+    The val rows choose the kept epoch (by ``checkpoint.SCORE``); with ``validate_every`` 0, or
     without val rows, nothing is chosen and the last epoch is kept. A checkpoint and, beside
     it, the state for ``resume`` are written after every epoch.
 
@@ -88,6 +93,9 @@ def train(
         Checkpoints whose mean prediction is a second target, weighed by ``teacher_weight``.
     resume : bool
         Go on where the state beside ``output`` stands, with the settings it had.
+    watched : Volume, optional
+        A CT on closest axes: while the driver names a slice of it, ``Preview`` events show what
+        the weights make of that slice. They change nothing of what is learnt.
 
     Raises
     ------
@@ -100,7 +108,7 @@ def train(
     check_output(output, pairs)
     if resume and init:
         raise ConfigError("--resume goes on with the run's own weights; leave --init out")
-    stored = stored_config(state_path(output)) if resume else None
+    stored = read_state(output).config if resume else None
     start = output if resume else init
     before = load_checkpoint(start) if start else None
     config = config or stored or PRESETS["default"]
@@ -131,19 +139,23 @@ def train(
     ancestors = [*([before] if before else []), *taught_by.values()]
     header = first_header(config, slices, held_out, ancestors)
     patience = config.optimizer.patience
+    preview = SlicePreview(watched, header, train_rows.contrasts[0]) if watched else None
+    pace = Pace(config.optimizer.epochs, len(state.history))
 
-    with _errors_in_words(output, config):
+    with errors_in_words(output, state), _something_kept(output, header, state):
         placed = _placed(slices, state)
         while (epoch := len(state.history) + 1) <= config.optimizer.epochs:
             if patience and state.best_epoch and epoch - state.best_epoch > patience:
                 break
-            clock, cpu = time.monotonic(), time.process_time()
-            sums = yield from _run_epoch(state, placed, teacher, epoch, output, header)
+            cpu = time.process_time()
+            sums = yield from pace.timed(_run_epoch(state, placed, teacher, epoch, preview))
             validation: Mapping[str, float] = {}
             if held_out and epoch % config.run.validate_every == 0:
-                validation = validate(state.average, held_out)
+                validation = yield from pace.timed(validate(state.average, held_out), part=1.0)
             if _is_to_align(config.optimizer, epoch):
-                state.poses = align_patients(predict(state.average, slices), slices)
+                predicting = predict(state.average, slices, "training slices aligned")
+                fake = yield from pace.timed(predicting, part=1.0)
+                state.poses = align_patients(fake, slices)
                 placed = _placed(slices, state)
             record = EpochRecord(
                 epoch=epoch,
@@ -158,15 +170,17 @@ def train(
             if is_best or not state.best_epoch:
                 _save(output, header, state, epoch)
             state.save(state_path(output))
-            yield EpochDone(
+            pace.finish_epoch()
+            in_view = yield EpochDone(
                 epoch,
                 config.optimizer.epochs,
                 sums,
                 validation,
                 is_best,
-                (time.monotonic() - clock) * (config.optimizer.epochs - epoch),
+                pace.seconds_left() or 0.0,
             )
-            yield _preview(state, held_out or placed, epoch)
+            if preview:
+                yield from preview.look(state.average, epoch, in_view, at_once=True)
         yield from _settle(output, state, placed, device)
     epochs = len(state.history)
     kept = state.best_epoch or epochs
@@ -185,8 +199,7 @@ def _run_epoch(
     slices: SlicePairs,
     teacher: Teacher | None,
     epoch: int,
-    output: Path,
-    header: Header,
+    preview: SlicePreview | None,
 ) -> Job[dict[str, float]]:
     """One pass over the slices in random order; mean losses by term."""
     config = state.config
@@ -196,36 +209,19 @@ def _run_epoch(
     state.generator.train()
     batches = torch.randperm(len(slices), generator=chance).split(config.optimizer.batch)
     sums: dict[str, float] = {}
-    try:
-        for step, index in enumerate(batches):
-            ct, mr, contrast = _batch(slices, index.numpy())
-            ct, mr = augment(ct, mr, config.augment, chance, 2**config.model.network.levels)
-            terms = _step(state, ct, mr, contrast, teacher)
-            state.update_average((epoch - 1) * len(batches) + step)
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value * len(index) / len(slices)
-            yield Progress(step + 1, len(batches), f"steps of epoch {epoch}")
-        if not state.is_finite():
-            raise _Diverged("the weights")
-    except GeneratorExit:
-        if epoch == 1 and not output.exists():  # cancelled before there was any checkpoint
-            _save(output, header, state, 0)
-        raise
-    except _Diverged as error:
-        kept = (
-            f"the weights of epoch {epoch - 1} are kept in {output}"
-            if epoch > 1
-            else ("nothing was written")
-        )
-        raise TrainingError(
-            f"epoch {epoch}: {error} became infinite or no number; {kept}. Lower learning_rate or "
-            "a loss weight"
-        ) from error
+    for step, index in enumerate(batches):
+        ct, mr, contrast = _batch(slices, index.numpy())
+        ct, mr = augment(ct, mr, config.augment, chance, 2**config.model.network.levels)
+        terms = _step(state, ct, mr, contrast, teacher)
+        state.update_average((epoch - 1) * len(batches) + step)
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value * len(index) / len(slices)
+        in_view = yield Progress(step + 1, len(batches), f"steps of epoch {epoch}")
+        if preview:
+            yield from preview.look(state.average, epoch - 1, in_view)
+    if not state.is_finite():
+        raise Diverged("the weights")
     return sums
-
-
-class _Diverged(Exception):
-    """What is no finite number any more."""
 
 
 def _step(
@@ -301,7 +297,7 @@ def _generator_terms(
 def _check_finite(name: str, value: Tensor) -> None:
     """Look before the step, so that no weight is spoilt."""
     if not torch.isfinite(value).all():
-        raise _Diverged(f"loss {name}")
+        raise Diverged(f"loss {name}")
 
 
 def _condition(ct: Tensor, contrast: Tensor, contrasts: int) -> Tensor:
@@ -328,6 +324,17 @@ def _placed(slices: SlicePairs, state: TrainingState) -> SlicePairs:
     return replace(slices, mr=moved(slices, state.poses)) if len(state.poses) else slices
 
 
+@contextmanager
+def _something_kept(output: Path, header: Header, state: TrainingState) -> Iterator[None]:
+    """Leave a model that can be opened where a run is cancelled before there was any."""
+    try:
+        yield
+    except GeneratorExit:
+        if not state.history and not output.exists() and state.is_finite():
+            _save(output, header, state, 0)
+        raise
+
+
 def _save(output: Path, header: Header, state: TrainingState, epoch: int) -> None:
     known = header.model_copy(update={"epochs": epoch, "history": state.history})
     save_checkpoint(output, Checkpoint(known, state.average.state_dict()))
@@ -344,9 +351,9 @@ def _settle(
     kept = load_checkpoint(output)
     header = kept.header.model_copy(update={"history": state.history})
     generator = load_generator(kept, device)
-    before = l1_error(generator, slices)
-    reestimate_statistics(generator, slices)
-    after = l1_error(generator, slices)
+    before = yield from l1_error(generator, slices)
+    yield from reestimate_statistics(generator, slices)
+    after = yield from l1_error(generator, slices)
     weights = generator.state_dict() if after < before else kept.weights
     save_checkpoint(output, Checkpoint(header, weights))
     if after < before:
@@ -362,41 +369,3 @@ def _batch(slices: SlicePairs, index: np.ndarray) -> tuple[Tensor, Tensor, Tenso
         torch.from_numpy(slices.mr[index].astype(np.float32))[:, None],
         torch.from_numpy(slices.contrast[index]),
     )
-
-
-@torch.no_grad()
-def _preview(state: TrainingState, slices: SlicePairs, epoch: int) -> Preview:
-    """The middle slice of the first patient, as the kept weights see it."""
-    first = np.flatnonzero(slices.patient == slices.patient[0])
-    middle = first[len(first) // 2 : len(first) // 2 + 1]
-    ct, mr, contrast = _batch(slices, middle)
-    state.average.eval()
-    device = next(state.average.parameters()).device
-    fake = state.average(ct.to(device))[0, int(contrast[0])].cpu().numpy()
-    name = state.config.model.contrasts[int(contrast[0])]
-    return Preview(epoch, ct[0, ct.shape[1] // 2].numpy(), mr[0, 0].numpy(), fake, name)
-
-
-@contextmanager
-def _errors_in_words(output: Path, config: TrainConfig) -> Iterator[None]:
-    """Say what to do when memory or disk run out."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC and "No space" not in str(error):
-            raise TrainingError(f"{output}: cannot be written: {error}") from error
-        raise TrainingError(
-            f"{output}: the disk is full; what was saved before is whole. Free some space and go "
-            "on with --resume"
-        ) from error
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        is_memory = not isinstance(error, RuntimeError) or any(
-            word in str(error).lower() for word in ("out of memory", "alloc")
-        )
-        if not is_memory:
-            raise
-        raise TrainingError(
-            f"out of memory with batch {config.optimizer.batch}, width "
-            f"{config.model.network.width}, frame_px {config.model.scale.frame_px}; lower batch "
-            "first, then width"
-        ) from error

@@ -1,4 +1,7 @@
-"""What a generator is worth on prepared slices, and its batch statistics."""
+"""What a generator is worth on prepared slices, and its batch statistics.
+
+Jobs, as they may take long: each yields its progress after every batch.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,23 @@ from napari_ct2mri.evaluation.metrics import (
     psnr,
     ssim,
 )
+from napari_ct2mri.jobs import Job, Progress
+from napari_ct2mri.pix2pix.checkpoint import SCORE
 from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.slices import SlicePairs
 
-__all__ = ["SCORE", "l1_error", "predict", "reestimate_statistics", "validate"]
-
-SCORE = "ssim"
-"""The figure that chooses the best epoch: structure, which a change of gain can't buy."""
+__all__ = ["l1_error", "predict", "reestimate_statistics", "validate"]
 
 _BATCH = 8
 _RANGE = 2.0  # of images in [-1, 1]
 
 
-def validate(generator: Generator, slices: SlicePairs) -> dict[str, float]:
+def validate(generator: Generator, slices: SlicePairs) -> Job[dict[str, float]]:
     """In-head PSNR (dB, best gain and offset a patient), SSIM, gradient correlation.
 
     Means over slices, then over patients; measured in the network's frame.
     """
-    fake = predict(generator, slices)
+    fake = yield from predict(generator, slices, "slices validated")
     real = slices.mr.astype(np.float32)
     patients = []
     for number in np.unique(slices.patient):
@@ -51,25 +53,30 @@ def validate(generator: Generator, slices: SlicePairs) -> dict[str, float]:
     return dict(zip(("psnr", SCORE, "gradient_correlation"), map(float, figures), strict=True))
 
 
-@torch.inference_mode()
-def predict(generator: Generator, slices: SlicePairs) -> NDArray[np.float32]:
-    """The labelled contrast of every slice, (n, h, w) in [-1, 1], with running statistics."""
+def predict(generator: Generator, slices: SlicePairs, what: str) -> Job[NDArray[np.float32]]:
+    """The labelled contrast of every slice, (n, h, w) in [-1, 1], with running statistics.
+
+    ``what`` is how the slices are called in the progress.
+    """
     generator.eval()
-    fakes = [
-        generator(ct)[torch.arange(len(ct)), contrast].cpu().numpy()
-        for ct, contrast in _batches(generator, slices)
-    ]
+    fakes: list[NDArray[np.float32]] = []
+    done = 0
+    for ct, contrast in _batches(generator, slices):
+        with torch.inference_mode():  # not round a yield, where it would hold for the driver too
+            made = generator(ct)[torch.arange(len(ct)), contrast]
+        fakes.append(made.cpu().numpy())
+        done += len(ct)
+        yield Progress(done, len(slices), what)
     return np.concatenate(fakes)
 
 
-def l1_error(generator: Generator, slices: SlicePairs) -> float:
+def l1_error(generator: Generator, slices: SlicePairs) -> Job[float]:
     """Mean absolute error over all pixels of all slices."""
-    fake = predict(generator, slices)
+    fake = yield from predict(generator, slices, "training slices measured")
     return float(np.mean([np.abs(f - r).mean() for f, r in zip(fake, slices.mr, strict=True)]))
 
 
-@torch.inference_mode()
-def reestimate_statistics(generator: Generator, slices: SlicePairs) -> None:
+def reestimate_statistics(generator: Generator, slices: SlicePairs) -> Job[None]:
     """Replace batch norm's running statistics by plain means over ``slices``, dropout off."""
     norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -78,8 +85,12 @@ def reestimate_statistics(generator: Generator, slices: SlicePairs) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # torch: a cumulative mean
         norm.train()
+    done = 0
     for ct, _ in _batches(generator, slices):
-        generator(ct)
+        with torch.inference_mode():
+            generator(ct)
+        done += len(ct)
+        yield Progress(done, len(slices), "slices for batch statistics")
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     generator.eval()

@@ -1,26 +1,24 @@
-"""What a training looks like while it runs: loss curves and a preview slice."""
+"""What a training looks like while it runs: its curves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_ct2mri.jobs import EpochDone, Preview
+from napari_ct2mri.jobs import EpochDone
 
 if TYPE_CHECKING:
     import napari.viewer
 
-__all__ = ["Curves", "PreviewView"]
+__all__ = ["Curves"]
 
 _COLOURS = ("#1f9bd6", "#e8833a", "#5cb85c", "#c96fb9", "#b0a030", "#888888")
 """Told apart by most eyes, on dark and on light ground."""
 
 _PLOT_PX = 150
-_PREVIEW_PX = 130
 
 
 class _Themed(pg.PlotWidget):
@@ -113,31 +111,3 @@ class Curves(QWidget):
             self.best.setText(f"best: epoch {event.epoch} ({figures})")
             self.best.setWordWrap(True)
             self.best.show()
-
-
-class PreviewView(QWidget):
-    """CT, real and synthetic MR of one slice, side by side."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.view = pg.GraphicsLayoutWidget()
-        self.view.setFixedHeight(_PREVIEW_PX)
-        self.view.ci.setContentsMargins(0, 0, 0, 0)
-        box = self.view.addViewBox(lockAspect=True, invertY=True, enableMouse=False)
-        box.setDefaultPadding(0)
-        self.image = pg.ImageItem(axisOrder="row-major")
-        box.addItem(self.image)
-        self.caption = QLabel()
-        self.caption.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.caption)
-        layout.addWidget(self.view)
-        self.hide()
-
-    def show_event(self, event: Preview) -> None:
-        """Show what the network makes of its preview slice now."""
-        row = np.hstack([event.ct, event.real, event.fake])
-        self.image.setImage(row, levels=(-1.0, 1.0))
-        self.caption.setText(f"CT, real and synthetic {event.contrast} after epoch {event.epoch}")
-        self.show()

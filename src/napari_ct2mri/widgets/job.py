@@ -67,6 +67,21 @@ class QtJob(QObject):
         if self._process is not None:
             self._process.cancel()
 
+    def pause(self) -> None:
+        """Let the job stand still at its next event; a ``Paused`` event confirms it."""
+        if self._process is not None:
+            self._process.pause()
+
+    def go_on(self) -> None:
+        """Let a paused job go on."""
+        if self._process is not None:
+            self._process.go_on()
+
+    def look_at(self, index: int) -> None:
+        """Tell the job which axial slice is in view."""
+        if self._process is not None:
+            self._process.look_at(index)
+
     def abandon(self) -> None:
         """Stop the job, if any, and hear no more of it."""
         process, self._process = self._process, None

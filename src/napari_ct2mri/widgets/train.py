@@ -1,4 +1,4 @@
-"""Train: the pairs of Register & pair into a model; the curve and a slice to watch."""
+"""Train: the pairs of Register & pair into a model, with its curves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton
 
 from napari_ct2mri.config import PRESETS, Preset
 from napari_ct2mri.errors import ConfigError
-from napari_ct2mri.jobs import EpochDone, Event, Preview
+from napari_ct2mri.jobs import EpochDone, Event
 from napari_ct2mri.widgets import tasks
-from napari_ct2mri.widgets.curves import Curves, PreviewView
+from napari_ct2mri.widgets.curves import Curves
 from napari_ct2mri.widgets.forms import OutputField, narrow, setting_spin
 from napari_ct2mri.widgets.layer_pairs import pairs_of
 from napari_ct2mri.widgets.models import ModelChooser
@@ -37,8 +37,6 @@ class TrainPanel(Panel):
         self._build_pairs()
         self._build_settings()
         self.curves = Curves(self.viewer)
-        self.preview = PreviewView()
-        self.body.addWidget(self.preview)
         self.body.addWidget(self.curves)
         self.body.addStretch(1)
         self._offer_preset()
@@ -63,7 +61,6 @@ class TrainPanel(Panel):
             init=model.path if model else None,
         )
         self.curves.empty()
-        self.preview.hide()
 
     def on_event(self, event: Event) -> None:
         """Draw what an epoch came to."""
@@ -72,8 +69,6 @@ class TrainPanel(Panel):
             self.curves.add(event)
             if is_first:  # once laid out; later the person scrolls as they like
                 QTimer.singleShot(_LAID_OUT_MS, self._look_at_curves)
-        elif isinstance(event, Preview):
-            self.preview.show_event(event)
 
     def open_table(self) -> None:
         """Open Register & pair, where the pairs are put together."""

@@ -35,40 +35,46 @@ class Course:
         self._what = ""
         self._since = clock()
         self._epoch: EpochDone | None = None
-        self._epoch_at = 0.0
+        self._trained = (
+            0.0  # part of a training; what follows the steps of an epoch takes none back
+        )
 
     def take(self, event: Event) -> Shown | None:
         """What to show after ``event``; None for an event that is no progress."""
         if isinstance(event, EpochDone):
-            self._epoch, self._epoch_at = event, self._clock()
-            return self._trained(event.epoch, 0.0, "")
+            self._epoch = event
+            self._trained = event.epoch / event.epochs
+            left = event.seconds_left if event.epoch < event.epochs else None
+            return Shown(self._trained, _join(_epochs(event), _left(left)))
         if isinstance(event, Progress):
             fraction = min(1.0, event.done / event.total) if event.total else 1.0
             words = f"{event.done} of {event.total} {event.what}"
-            if self._epoch is not None:
-                return self._trained(self._epoch.epoch, fraction, words)
-            return Shown(fraction, _join(words, self._left(event.what, fraction)))
+            left = event.seconds_left  # of the whole job, where it knows
+            if self._epoch is None:
+                left = self._guess(event.what, fraction) if left is None else left
+                return Shown(fraction, _join(words, _left(left)))
+            part = (self._epoch.epoch + fraction) / self._epoch.epochs
+            self._trained = min(1.0, max(self._trained, part))
+            return Shown(self._trained, _join(_epochs(self._epoch), words, _left(left)))
         return None
 
-    def _trained(self, epoch: int, part: float, words: str) -> Shown:
-        """A training is measured in epochs, which know best how long they take."""
-        assert self._epoch is not None
-        total = self._epoch.epochs
-        left = max(0.0, self._epoch.seconds_left - (self._clock() - self._epoch_at))
-        done = f"{epoch} of {total} epochs"
-        is_last = epoch >= total
-        text = _join(done, words, "" if is_last else f"{duration(left)} left")
-        return Shown(min(1.0, (epoch + part) / total), text)
-
-    def _left(self, what: str, fraction: float) -> str:
-        """Time left if the rest goes as fast as what is done; empty while nobody knows."""
+    def _guess(self, what: str, fraction: float) -> float | None:
+        """Seconds left if the rest goes as fast as what is done; None while nobody knows."""
         now = self._clock()
         if what != self._what:
             self._what, self._since = what, now
         seconds = now - self._since
         if seconds < 1 or not 0.02 < fraction < 1:
-            return ""
-        return f"{duration(seconds * (1 - fraction) / fraction)} left"
+            return None
+        return seconds * (1 - fraction) / fraction
+
+
+def _epochs(event: EpochDone) -> str:
+    return f"{event.epoch} of {event.epochs} epochs"
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"{duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:

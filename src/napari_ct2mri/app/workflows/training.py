@@ -11,6 +11,7 @@ from napari_ct2mri.jobs import Job
 
 if TYPE_CHECKING:
     from napari_ct2mri.config import TrainConfig
+    from napari_ct2mri.imaging.volume import Volume
     from napari_ct2mri.pix2pix.checkpoint import TrainResult
 
 __all__ = ["settings_of", "train"]
@@ -25,6 +26,7 @@ def train(
     init: str | Path | None = None,
     teachers: Sequence[str | Path] = (),
     resume: bool = False,
+    watched: Volume | None = None,
 ) -> Job[TrainResult]:
     """Train a generator on the train rows of a ``pairs.csv``.
 
@@ -38,6 +40,8 @@ def train(
         Names or checkpoints whose mean prediction is a second target.
     resume : bool
         Go on where a former run into ``output`` stopped.
+    watched : Volume, optional
+        A CT on closest axes, whose slice in view is previewed.
 
     See Also
     --------
@@ -60,6 +64,7 @@ def train(
                 init=start,
                 teachers=taught_by,
                 resume=resume,
+                watched=watched,
             )
         )
 
