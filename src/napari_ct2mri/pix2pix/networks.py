@@ -14,7 +14,7 @@ from napari_ct2mri.errors import ConfigError
 
 __all__ = ["Discriminator", "Generator", "is_half", "parameter_count", "pick_device"]
 
-_LEAK = 0.2  # slope of LeakyReLU below zero, Isola et al. 2017
+LEAK = 0.2  # slope of LeakyReLU below zero, Isola et al. 2017
 
 
 class Generator(nn.Module):
@@ -74,7 +74,7 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, outputs, H/2, W/2)."""
-        return nn.functional.leaky_relu(self.norm(self.conv(x)), _LEAK, inplace=True)
+        return nn.functional.leaky_relu(self.norm(self.conv(x)), LEAK, inplace=True)
 
 
 class Up(nn.Module):
@@ -98,12 +98,12 @@ class Discriminator(nn.Module):
     def __init__(self, inputs: int, width: int = 64) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
-        layers: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(_LEAK, True)]
+        layers: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(LEAK, True)]
         for before, after, stride in zip(widths, widths[1:], (2, 2, 1), strict=False):
             layers += [
                 nn.Conv2d(before, after, 4, stride, 1, bias=False),
                 nn.BatchNorm2d(after),
-                nn.LeakyReLU(_LEAK, True),
+                nn.LeakyReLU(LEAK, True),
             ]
         layers.append(nn.Conv2d(widths[-1], 1, 4, 1, 1))
         self.layers = nn.Sequential(*layers)
