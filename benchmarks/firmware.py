@@ -43,10 +43,10 @@ from napari_ct2mri.firmware.reference import dequantize_output, each_layer, quan
 from napari_ct2mri.firmware.simulate import Line, simulated
 from napari_ct2mri.jobs import run_job
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint, load_checkpoint
+from napari_ct2mri.pix2pix.engines import load_generator
 from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
-from napari_ct2mri.pix2pix.synthesis import load_generator
 from napari_ct2mri.pix2pix.zoo import find_model
 
 RANGE = 2.0  # of images in [-1, 1]

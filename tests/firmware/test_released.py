@@ -18,9 +18,9 @@ from napari_ct2mri.firmware.reference import dequantize_output, each_layer, quan
 from napari_ct2mri.firmware.simulate import simulated
 from napari_ct2mri.jobs import run_job
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
+from napari_ct2mri.pix2pix.engines import load_generator
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.pix2pix.slices import load_slices
-from napari_ct2mri.pix2pix.synthesis import load_generator
 from napari_ct2mri.pix2pix.zoo import find_model
 
 EVERY = 7  # of the 40 T2 val slices

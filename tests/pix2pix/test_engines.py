@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ct2mri.config import InputConfig, ModelConfig, NetworkConfig
+from napari_ct2mri.config import preset
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.pix2pix import engines
-from napari_ct2mri.pix2pix.engines import TorchEngine, open_engine, open_onnx, pick_engine
+from napari_ct2mri.pix2pix.checkpoint import Checkpoint, Header
+from napari_ct2mri.pix2pix.engines import load_generator, open_engine, open_onnx, pick_engine
 from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.onnx import to_onnx
 
@@ -36,12 +37,12 @@ WITH_ONNX = [
 ]
 
 
-def _generator(norm: str = "batch", levels: int = 3, neighbours: int = 0) -> Generator:
+def _model(norm: str = "batch", neighbours: int = 0) -> Checkpoint:
     """One whose batch norms have seen something and whose output is not near 0."""
     torch.manual_seed(2)
-    network = NetworkConfig(width=6, levels=levels, norm=norm, dropout=0.5, widest=2)
-    entry = InputConfig(neighbours=neighbours)
-    generator = Generator(ModelConfig(network=network, input=entry, contrasts=("T1", "T2")))
+    leaves = {"width": 6, "levels": 3, "widest": 2, "dropout": 0.5}
+    config = preset("default", contrasts=("T1", "T2"), norm=norm, neighbours=neighbours, **leaves)
+    generator = Generator(config.model)
     for module in generator.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             torch.nn.init.normal_(module.weight, 0, module.weight[0].numel() ** -0.5)
@@ -51,7 +52,7 @@ def _generator(norm: str = "batch", levels: int = 3, neighbours: int = 0) -> Gen
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
             module.bias.data.normal_(0, 0.3)
-    return generator.eval()
+    return Checkpoint(Header(config=config), generator.state_dict())
 
 
 def _frames(*shape: int) -> np.ndarray:
@@ -61,12 +62,12 @@ def _frames(*shape: int) -> np.ndarray:
 @pytest.mark.parametrize("name", WITH_ONNX)
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_an_engine_makes_what_torch_makes(name: str, norm: str) -> None:
-    generator = _generator(norm, neighbours=1)
-    engine = open_engine(generator, name)
-    assert engine.name == name
+    model = _model(norm, neighbours=1)
+    reference, engine = (open_engine(model, each, "cpu") for each in ("torch", name))
+    assert (engine.name, engine.contrasts) == (name, ("T1", "T2"))
     for shape in ((1, 3, 32, 48), (5, 3, 32, 48), (2, 3, 64, 16)):  # any batch, any size
         frames = _frames(*shape)
-        want, got = TorchEngine(generator)(frames), engine(frames)
+        want, got = reference(frames), engine(frames)
         assert got.shape == (shape[0], 2, *shape[2:])
         assert got.dtype == np.float32
         assert np.ptp(want) > 1
@@ -75,14 +76,14 @@ def test_an_engine_makes_what_torch_makes(name: str, norm: str) -> None:
 
 def test_batch_norm_is_folded() -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-    graph = onnx.load_model_from_string(to_onnx(_generator())).graph
+    graph = onnx.load_model_from_string(to_onnx(load_generator(_model(), CPU))).graph
     kinds = {node.op_type for node in graph.node}
     assert kinds == {"Conv", "ConvTranspose", "LeakyRelu", "Relu", "Concat", "Tanh"}
 
 
 @pytest.mark.parametrize("name", WITH_ONNX)
 def test_what_an_engine_returned_stays(name: str) -> None:
-    engine = open_engine(_generator(), name)
+    engine = open_engine(_model(), name, "cpu")
     first = engine(_frames(1, 1, 32, 32))
     kept = first.copy()
     engine(-_frames(1, 1, 32, 32))
@@ -91,7 +92,7 @@ def test_what_an_engine_returned_stays(name: str) -> None:
 
 @pytest.mark.parametrize("name", WITH_ONNX)
 def test_frames_need_not_be_contiguous(name: str) -> None:
-    engine, frames = open_engine(_generator(), name), _frames(2, 1, 32, 32)
+    engine, frames = open_engine(_model(), name, "cpu"), _frames(2, 1, 32, 32)
     mirrored = engine(frames[..., ::-1])
     np.testing.assert_array_equal(mirrored, engine(frames[..., ::-1].copy()))
 
@@ -99,7 +100,7 @@ def test_frames_need_not_be_contiguous(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_ONNX)
 def test_a_graph_that_an_engine_refuses(name: str) -> None:
     with pytest.raises(ConfigError, match=f"^engine {name} can't take this model: .*--engine t"):
-        open_onnx(b"no graph", name)
+        open_onnx(b"no graph", name, ("T2",))
 
 
 _LISTENING = """
@@ -107,11 +108,11 @@ import sys
 heard = []
 sys.addaudithook(lambda event, args: heard.append(event) if event.startswith("socket.") else None)
 import numpy as np
-from napari_ct2mri.config import ModelConfig, NetworkConfig
+from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
 from napari_ct2mri.pix2pix.engines import open_engine
-from napari_ct2mri.pix2pix.networks import Generator
-generator = Generator(ModelConfig(network=NetworkConfig(width=4, levels=3), contrasts=("T2",)))
-open_engine(generator.eval(), "{name}")(np.zeros((1, 1, 16, 16), np.float32))
+from napari_ct2mri.pix2pix.zoo import find_model
+model = load_checkpoint(find_model("ct2mri-dsp8"))
+open_engine(model, "{name}")(np.zeros((1, 1, 64, 64), np.float32))
 print(heard)
 """
 

@@ -11,10 +11,11 @@ from napari_ct2mri.errors import ConfigError, VolumeError
 from napari_ct2mri.imaging.volume import Geometry, Volume
 from napari_ct2mri.jobs import Event, SlicesDone, run_job
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint, Header, load_checkpoint
+from napari_ct2mri.pix2pix.engines import open_engine
 from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.pix2pix.spread import SpreadDone
-from napari_ct2mri.pix2pix.synthesis import synthesize, synthesize_with_spread
+from napari_ct2mri.pix2pix.synthesis import FramedCt, synthesize, synthesize_with_spread
 from napari_ct2mri.pix2pix.training import train
 
 
@@ -74,8 +75,9 @@ def test_a_turned_volume_gives_the_same_mr_turned() -> None:
 def test_streaming_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _model(neighbours=1)
     whole, _ = _run(_ct(7), model)
-    monkeypatch.setattr("napari_ct2mri.pix2pix.synthesis._BATCH_PX", 1)
-    single, events = _run(_ct(7), model)
+    engine = open_engine(model, device="cpu")
+    monkeypatch.setattr(engine, "batch_px", 1)
+    single, events = _run(_ct(7), model, engine=engine)
     assert len([e for e in events if isinstance(e, SlicesDone)]) == 7
     assert np.allclose(whole.data, single.data, atol=0.05)
 
@@ -111,6 +113,19 @@ def test_a_range_is_what_the_whole_has_there(with_spread: bool) -> None:
     ]
     with pytest.raises(VolumeError, match=r"expected slices within 0:7.* got 5:9"):
         _run(stored, model, slices=range(5, 9))
+
+
+def test_overlapping_changes_nothing() -> None:
+    ct, model = _ct(11), _model(neighbours=1)
+    engine = open_engine(model, "torch", "cpu")
+    framed = FramedCt(ct, model.config.model)
+    engine.batch_px = 2 * framed.frames(range(1))[0, 0].size
+    assert framed.batch(engine) == 2
+    overlapped, _ = _run(ct, model, engine=engine, contrast="T1")
+    for start in range(0, 11, 2):
+        batch = range(start, min(start + 2, 11))
+        plain = framed.slices(engine(framed.frames(batch))[:, 1])
+        np.testing.assert_array_equal(overlapped.data[batch.start : batch.stop], plain)
 
 
 def test_neighbours_are_seen() -> None:

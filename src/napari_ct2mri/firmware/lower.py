@@ -67,7 +67,7 @@ def lower(checkpoint: Checkpoint, contrast: str | None = None) -> Graph:
     """
     from torch import device
 
-    from napari_ct2mri.pix2pix.synthesis import load_generator
+    from napari_ct2mri.pix2pix.engines import load_generator
 
     contrast = contrast or checkpoint.contrasts[0]
     if contrast not in checkpoint.contrasts:

@@ -1,8 +1,9 @@
 """What runs a generator: torch always, ONNX Runtime and OpenVINO where they are installed.
 
-An engine takes frames (n, C, h, w) float32 in [-1, 1] to (n, K, h, w), K the model's contrasts;
-h and w are multiples of ``2**levels``. All compute in float32 and on as many threads as torch is
-told (``OMP_NUM_THREADS``, ``torch.set_num_threads``). None of them opens a connection.
+An engine takes frames (n, C, h, w) float32 in [-1, 1] to (n, K, h, w), one channel for each of
+its contrasts; h and w are multiples of ``2**levels``. All compute in float32, unless the graph
+itself is quantized, and on as many threads as torch is told (``OMP_NUM_THREADS``,
+``torch.set_num_threads``). None of them opens a connection.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from napari_ct2mri.errors import ConfigError
 if TYPE_CHECKING:
     from torch import device
 
+    from napari_ct2mri.pix2pix.checkpoint import Checkpoint
     from napari_ct2mri.pix2pix.networks import Generator
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "EngineName",
     "Precision",
     "TorchEngine",
+    "load_generator",
     "open_engine",
     "open_onnx",
     "pick_engine",
@@ -49,11 +52,14 @@ class Engine(Protocol):
     Attributes
     ----------
     name : str
+    contrasts : tuple of str
+        What the K channels of its output show.
     batch_px : int
         How many network pixels it likes to be given at once.
     """
 
     name: str
+    contrasts: tuple[str, ...]
     batch_px: int
 
     def __call__(self, frames: Floats) -> Floats:
@@ -67,12 +73,13 @@ class TorchEngine:
     ----------
     generator : Generator
         Its mode, training or evaluation, is left as it is.
+    contrasts : tuple of str
     """
 
     name = "torch"
 
-    def __init__(self, generator: Generator) -> None:
-        self._generator = generator
+    def __init__(self, generator: Generator, contrasts: tuple[str, ...]) -> None:
+        self._generator, self.contrasts = generator, contrasts
         self._device = next(generator.parameters()).device
         is_cpu = self._device.type == "cpu"
         self.batch_px = _CPU_BATCH_PX if is_cpu else _ACCELERATOR_BATCH_PX
@@ -92,8 +99,10 @@ class _OnnxEngine:
 
     batch_px = _CPU_BATCH_PX
 
-    def __init__(self, name: str, run: Callable[[Floats], Floats]) -> None:
-        self.name, self._run = name, run
+    def __init__(
+        self, name: str, contrasts: tuple[str, ...], run: Callable[[Floats], Floats]
+    ) -> None:
+        self.name, self.contrasts, self._run = name, contrasts, run
 
     def __call__(self, frames: Floats) -> Floats:
         """See :class:`Engine`."""
@@ -128,27 +137,42 @@ def pick_engine(name: EngineName, device: device) -> EngineName:
     return name
 
 
-def open_engine(generator: Generator, name: EngineName = "auto") -> Engine:
-    """An engine for a generator in evaluation mode, on the device where it lies.
+def open_engine(model: Checkpoint, name: EngineName = "auto", device: str = "auto") -> Engine:
+    """An engine for a checkpoint's generator.
 
     Parameters
     ----------
-    name : EngineName
+    device : str
+        See :func:`~napari_ct2mri.pix2pix.networks.pick_device`.
 
     Raises
     ------
     ConfigError
         If the engine is not installed, computes elsewhere, or refuses the model.
     """
+    from napari_ct2mri.pix2pix.networks import pick_device
+
+    place = pick_device(device)
+    picked = pick_engine(name, place)
+    generator = load_generator(model, place)
+    if picked == "torch":
+        return TorchEngine(generator, model.contrasts)
     from napari_ct2mri.pix2pix.onnx import to_onnx
 
-    picked = pick_engine(name, next(generator.parameters()).device)
-    if picked == "torch":
-        return TorchEngine(generator)
-    return open_onnx(to_onnx(generator), picked)
+    return open_onnx(to_onnx(generator), picked, model.contrasts)
 
 
-def open_onnx(model: bytes, name: EngineName) -> Engine:
+def load_generator(model: Checkpoint, device: device) -> Generator:
+    """The checkpoint's generator on ``device``, in evaluation mode."""
+    from napari_ct2mri.pix2pix.checkpoint import load_weights
+    from napari_ct2mri.pix2pix.networks import Generator
+
+    generator = Generator(model.config.model)
+    load_weights(generator, model.weights, "checkpoint")
+    return generator.to(device).eval()
+
+
+def open_onnx(model: bytes, name: EngineName, contrasts: tuple[str, ...]) -> Engine:
     """An engine for an ONNX graph from ``ct`` to ``mr``.
 
     Parameters
@@ -169,7 +193,7 @@ def open_onnx(model: bytes, name: EngineName) -> Engine:
         raise ConfigError(
             f"engine {name} can't take this model: {_first_line(error)}; use --engine torch"
         ) from error
-    return _OnnxEngine(name, run)
+    return _OnnxEngine(name, contrasts, run)
 
 
 def _lacks(name: str) -> str | None:

@@ -9,6 +9,7 @@ from napari_ct2mri.evaluation.labels import Label, label_of
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import Job, Preview
 from napari_ct2mri.pix2pix.checkpoint import Header
+from napari_ct2mri.pix2pix.engines import TorchEngine
 from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.synthesis import FramedCt
 
@@ -67,7 +68,9 @@ class SlicePreview:
             return
         is_training = generator.training
         generator.eval()
-        slice_ = self._framed.run(generator, self._channel, index, index + 1)[0]
+        engine = TorchEngine(generator, (self._contrast,))
+        fakes = engine(self._framed.frames(range(index, index + 1)))
+        slice_ = self._framed.slices(fakes[:, self._channel])[0]
         generator.train(is_training)
         now = self._clock()
         self._due = now + max(_SHORTEST_S, _SHARE * (now - start))

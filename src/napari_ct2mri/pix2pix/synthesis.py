@@ -1,8 +1,11 @@
-"""A CT through a generator: slice by slice, streaming, back onto the CT's own grid."""
+"""A CT through a generator: slice by slice, streaming, back onto the CT's own grid.
+
+While the engine runs a batch, the next one is windowed and resampled and the last one put back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,15 +17,17 @@ from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.intensity import ct_channels, unit_to_output
 from napari_ct2mri.imaging.volume import Volume, axial_slices, closest_axes
 from napari_ct2mri.jobs import Job, Progress, SlicesDone
-from napari_ct2mri.pix2pix.checkpoint import Checkpoint, load_weights
-from napari_ct2mri.pix2pix.frames import Frame, fit_frame
-from napari_ct2mri.pix2pix.networks import Generator, pick_device
+from napari_ct2mri.pix2pix.checkpoint import Checkpoint
+from napari_ct2mri.pix2pix.engines import Engine, TorchEngine, load_generator, open_engine
+from napari_ct2mri.pix2pix.frames import fit_frame
+from napari_ct2mri.pix2pix.networks import pick_device
+from napari_ct2mri.pix2pix.overlap import overlapped
 from napari_ct2mri.pix2pix.slices import with_neighbours
 from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone, spread_of
 
-__all__ = ["FramedCt", "load_generator", "synthesize", "synthesize_with_spread"]
+__all__ = ["FramedCt", "synthesize", "synthesize_with_spread"]
 
-_BATCH_PX = 4 * 256 * 256  # network pixels a batch: keeps activations in the cache
+Floats = NDArray[np.float32]
 
 
 def synthesize(
@@ -34,6 +39,7 @@ def synthesize(
     published: bool = False,
     window: Window | None = None,
     slices: range | None = None,
+    engine: Engine | None = None,
     device: str = "auto",
 ) -> Job[Volume]:
     """Make an MR of the axial slices of ``ct``.
@@ -54,6 +60,9 @@ def synthesize(
     slices : range, optional
         Of the axial slices in closest-axes order; by default all. The head is framed, and
         neighbours are seen, in the whole CT.
+    engine : Engine, optional
+        Already open for this model and contrast; by default the fastest in float on ``device``,
+        torch for ``published``.
 
     Yields
     ------
@@ -73,16 +82,21 @@ def synthesize(
     turned, order = closest_axes(ct)
     wanted = slices or range(len(turned.data))
     part = axial_slices(ct, wanted)
-    member = _Member(turned, model, contrast, native, window, device)
-    if published:
-        member.generator.train()
-        torch.manual_seed(0)
+    made = _checked(model, contrast)
+    engine = engine or _own_engine(model, published, device)
+    framed = FramedCt(turned, _with_window(model.config.model, window), native=native)
+    channel = engine.contrasts.index(made)
     result = np.zeros((len(wanted), *turned.data.shape[1:]), np.float32)
-    for start, stop, here in _batches(wanted, 1 if published else member.batch):
-        result[here] = member.run(start, stop)
-        yield SlicesDone(start, result[here])
+    batches = _batches(wanted, 1 if published else framed.batch(engine))
+    parts = overlapped(
+        batches, framed.frames, lambda frames: engine(frames)[:, channel], framed.slices
+    )
+    for batch, slices_ in zip(batches, parts, strict=True):
+        here = slice(batch.start - wanted.start, batch.stop - wanted.start)
+        result[here] = slices_
+        yield SlicesDone(batch.start, result[here])
         yield Progress(here.stop, len(wanted), "slices")
-    return _output(part, order.undo(result), contrast or model.contrasts[0])
+    return _output(part, order.undo(result), made)
 
 
 def synthesize_with_spread(
@@ -94,6 +108,7 @@ def synthesize_with_spread(
     native: bool = False,
     window: Window | None = None,
     slices: range | None = None,
+    engines: Sequence[Engine] = (),
     device: str = "auto",
 ) -> Job[tuple[Volume, Volume]]:
     """As :func:`synthesize`, and how far apart several predictions lie (see ``spread``).
@@ -102,6 +117,8 @@ def synthesize_with_spread(
     ----------
     others : sequence of Checkpoint
         Further models that make the contrast; the MR is that of ``model`` alone.
+    engines : sequence of Engine, optional
+        One for ``model`` and for each of ``others``; by default the fastest in float.
 
     Yields
     ------
@@ -115,15 +132,38 @@ def synthesize_with_spread(
     turned, order = closest_axes(ct)
     wanted = slices or range(len(turned.data))
     part = axial_slices(ct, wanted)
-    made = contrast or model.contrasts[0]
-    members = [_Member(turned, each, made, native, window, device) for each in (model, *others)]
+    made = _checked(model, contrast)
+    models = [model, *others]
+    for each in others:
+        _checked(each, made)
+    engines = engines or [open_engine(each, device=device) for each in models]
+    channels = [engine.contrasts.index(made) for engine in engines]
+    several = [
+        FramedCt(turned, _with_window(each.config.model, window), native=native) for each in models
+    ]
+
+    def both_sides(frames: list[Floats]) -> list[Floats]:
+        return [
+            fakes
+            for engine, channel, each in zip(engines, channels, frames, strict=True)
+            for fakes in (engine(each)[:, channel], engine(each[..., ::-1])[:, channel, :, ::-1])
+        ]
+
+    def put_back(fakes: list[Floats]) -> tuple[Floats, Floats]:
+        made = [several[i // 2].slices(each) for i, each in enumerate(fakes)]
+        return made[0], spread_of(made)
+
     shape = (len(wanted), *turned.data.shape[1:])
     result, spread = (np.zeros(shape, np.float32) for _ in range(2))
-    for start, stop, here in _batches(wanted, members[0].batch):
-        several = [m.run(start, stop, is_mirrored=side) for m in members for side in (False, True)]
-        result[here], spread[here] = several[0], spread_of(several)
-        yield SlicesDone(start, result[here])
-        yield SpreadDone(start, spread[here])
+    batches = _batches(wanted, several[0].batch(engines[0]))
+    parts = overlapped(
+        batches, lambda batch: [each.frames(batch) for each in several], both_sides, put_back
+    )
+    for batch, (slices_, apart_) in zip(batches, parts, strict=True):
+        here = slice(batch.start - wanted.start, batch.stop - wanted.start)
+        result[here], spread[here] = slices_, apart_
+        yield SlicesDone(batch.start, result[here])
+        yield SpreadDone(batch.start, spread[here])
         yield Progress(here.stop, len(wanted), "slices")
     mr = _output(part, order.undo(result), made)
     note = f"spread of synthetic {made}, research use only: {MEANING}"
@@ -147,53 +187,33 @@ class FramedCt:
         self._ct, self._config = ct, config
         self._frame = fit_frame(ct, config, native=native)
 
-    @property
-    def batch(self) -> int:
+    def batch(self, engine: Engine) -> int:
         """How many slices to run at once."""
-        return max(1, _BATCH_PX // (self._frame.shape[0] * self._frame.shape[1]))
+        return max(1, engine.batch_px // (self._frame.shape[0] * self._frame.shape[1]))
 
-    def run(
-        self,
-        generator: Generator,
-        channel: int,
-        start: int,
-        stop: int,
-        *,
-        is_mirrored: bool = False,
-    ) -> NDArray[np.float32]:
-        """(stop - start, H, W) MR in output units; of the mirrored frame, mirrored back."""
-        channels = _channels(self._ct, self._config, start, stop)
-        unit = _run(generator, channels, self._frame, channel, is_mirrored)
-        return unit_to_output(unit, is_picture=self._ct.is_picture)
+    def frames(self, batch: range) -> Floats:
+        """(n, C, h, w) in [-1, 1]: what the network sees of these slices."""
+        channels = _channels(self._ct, self._config, batch.start, batch.stop)
+        frames = self._frame.take(channels)
+        return np.clip(frames, -1, 1, out=frames)
+
+    def slices(self, fakes: Floats) -> Floats:
+        """(n, h, w) in [-1, 1] to (n, H, W) MR in output units, on the CT's pixels."""
+        return unit_to_output(self._frame.put_back(fakes), is_picture=self._ct.is_picture)
 
 
-class _Member:
-    """One model, one of its contrasts, and a CT as it sees it."""
-
-    def __init__(
-        self,
-        ct: Volume,
-        model: Checkpoint,
-        contrast: str | None,
-        native: bool,
-        window: Window | None,
-        device: str,
-    ) -> None:
-        self._channel = _channel(model, contrast)
-        self._framed = FramedCt(ct, _with_window(model.config.model, window), native=native)
-        self.batch = self._framed.batch
-        self.generator = load_generator(model, pick_device(device))
-
-    def run(self, start: int, stop: int, *, is_mirrored: bool = False) -> NDArray[np.float32]:
-        """As :meth:`FramedCt.run`."""
-        return self._framed.run(self.generator, self._channel, start, stop, is_mirrored=is_mirrored)
+def _own_engine(model: Checkpoint, published: bool, device: str) -> Engine:
+    """The fastest there is; for ``published`` torch, in training mode and with a fixed seed."""
+    if not published:
+        return open_engine(model, device=device)
+    generator = load_generator(model, pick_device(device)).train()
+    torch.manual_seed(0)
+    return TorchEngine(generator, model.contrasts)
 
 
-def _batches(wanted: range, size: int) -> Iterator[tuple[int, int, slice]]:
-    """Start and stop of each batch among the CT's slices, and its place in the result."""
-    for start in wanted[::size]:
-        stop = min(start + size, wanted.stop)
-        yield start, stop, slice(start - wanted.start, stop - wanted.start)
+def _batches(wanted: range, size: int) -> list[range]:
+    """``wanted`` in parts of ``size``, the last one perhaps shorter."""
+    return [wanted[at : at + size] for at in range(0, len(wanted), size)]
 
 
 def _output(ct: Volume, data: NDArray[np.generic], contrast: str) -> Volume:
@@ -205,32 +225,6 @@ def _output(ct: Volume, data: NDArray[np.generic], contrast: str) -> Volume:
         replace(ct.source, series_uid=""),
         (f"synthetic {contrast}, research use only",),
     )
-
-
-def load_generator(model: Checkpoint, device: torch.device) -> Generator:
-    """The checkpoint's generator on ``device``, in evaluation mode."""
-    generator = Generator(model.config.model)
-    load_weights(generator, model.weights, "checkpoint")
-    return generator.to(device).eval()
-
-
-@torch.inference_mode()
-def _run(
-    generator: Generator,
-    channels: NDArray[np.float32],
-    frame: Frame,
-    channel: int,
-    is_mirrored: bool,
-) -> NDArray[np.float32]:
-    """(n, C, H, W) CT channels to (n, H, W) MR in [-1, 1]."""
-    device = next(generator.parameters()).device
-    frames = torch.from_numpy(frame.take(channels).clip(-1, 1)).to(device)
-    if is_mirrored:
-        frames = frames.flip(-1)
-    made = generator(frames)[:, channel]
-    fake = (made.flip(-1) if is_mirrored else made).cpu().numpy()
-    mr: NDArray[np.float32] = frame.put_back(fake).clip(-1, 1)
-    return mr
 
 
 def _channels(ct: Volume, config: ModelConfig, start: int, stop: int) -> NDArray[np.float32]:
@@ -254,11 +248,10 @@ def _with_window(config: ModelConfig, window: Window | None) -> ModelConfig:
     return config.model_copy(update={"input": config.input.model_copy(update=update)})
 
 
-def _channel(model: Checkpoint, contrast: str | None) -> int:
-    if contrast is None:
-        return 0
-    if contrast not in model.contrasts:
+def _checked(model: Checkpoint, contrast: str | None) -> str:
+    """The contrast, by default the model's first, once it is known that the model makes it."""
+    if contrast is not None and contrast not in model.contrasts:
         raise ConfigError(
             f"the model does not make {contrast!r}; it makes {', '.join(model.contrasts)}"
         )
-    return model.contrasts.index(contrast)
+    return contrast or model.contrasts[0]

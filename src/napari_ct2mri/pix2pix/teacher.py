@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_ct2mri.config import ModelConfig
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint
-from napari_ct2mri.pix2pix.synthesis import load_generator
+from napari_ct2mri.pix2pix.engines import load_generator
 
 __all__ = ["Teacher"]
 

@@ -34,6 +34,7 @@ from napari_ct2mri.pix2pix.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from napari_ct2mri.pix2pix.engines import load_generator
 from napari_ct2mri.pix2pix.failures import Diverged, errors_in_words
 from napari_ct2mri.pix2pix.networks import is_half, pick_device
 from napari_ct2mri.pix2pix.pace import Pace
@@ -52,7 +53,6 @@ from napari_ct2mri.pix2pix.preview import SlicePreview
 from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
 from napari_ct2mri.pix2pix.state import TrainingState
 from napari_ct2mri.pix2pix.state_file import read_state, state_path
-from napari_ct2mri.pix2pix.synthesis import load_generator
 from napari_ct2mri.pix2pix.teacher import Teacher
 from napari_ct2mri.pix2pix.validation import (
     l1_error,
