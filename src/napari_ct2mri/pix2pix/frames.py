@@ -2,12 +2,15 @@
 
 A slice goes to the network's frame and back by one separable resampling each way,
 ``frame = Ay @ slice @ Ax.T``, with Catmull-Rom weights that widen where the image shrinks, so
-that nothing aliases. Where the scale is 1 and the shift whole, the matrices only select.
+that nothing aliases. Where the scale is 1 and the shift whole, the matrices only select. They are
+banded, and multiplied band by band: a third of the time of whole matrices.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,7 @@ _MARGIN_PX = 6  # air kept round the head, network pixels
 _ZOOM_LIMITS = (0.05, 20.0)  # beyond these the head was not found, or the spacing is wrong
 _ENOUGH_SLICES = 48  # looked at to find the head of a volume
 _ENOUGH_PX = 256
+_BAND_ROWS = 32  # fewer skip more zeros, but are more calls
 
 Floats = NDArray[np.float32]
 
@@ -51,15 +55,14 @@ class Frame:
     def take(self, slices: Floats, outside: float = -1.0) -> Floats:
         """(..., H, W) slices to (..., h, w) frames; ``outside`` is what lies beyond a slice."""
         rows, columns = (
-            _matrix(self.shape[a], self.source[a], 1 / self.zoom[a], self._offset(a))
-            for a in (0, 1)
+            _bands(self.shape[a], self.source[a], 1 / self.zoom[a], self._offset(a)) for a in (0, 1)
         )
         return _resample(slices, rows, columns, outside)
 
     def put_back(self, frames: Floats, outside: float = -1.0) -> Floats:
         """(..., h, w) frames to (..., H, W) slices; ``outside`` is what lies beyond the frame."""
         rows, columns = (
-            _matrix(self.source[a], self.shape[a], self.zoom[a], -self._offset(a) * self.zoom[a])
+            _bands(self.source[a], self.shape[a], self.zoom[a], -self._offset(a) * self.zoom[a])
             for a in (0, 1)
         )
         return _resample(frames, rows, columns, outside)
@@ -144,10 +147,43 @@ def _centre(shape: tuple[int, int]) -> tuple[float, float]:
     return (shape[0] - 1) / 2, (shape[1] - 1) / 2
 
 
-def _resample(images: Floats, rows: Floats, columns: Floats, outside: float) -> Floats:
+def _resample(images: Floats, rows: _Bands, columns: _Bands, outside: float) -> Floats:
+    """``rows @ images @ columns.T`` of (..., H, W)."""
     shifted = images.astype(np.float32, copy=False) - np.float32(outside)
-    result: Floats = rows @ shifted @ columns.T
-    return result + np.float32(outside)
+    *several, _, width = images.shape
+    tall = np.empty((*several, rows[-1].made.stop, width), np.float32)
+    for band in rows:
+        np.matmul(band.weights, shifted[..., band.used, :], out=tall[..., band.made, :])
+    result = np.empty((*tall.shape[:-1], columns[-1].made.stop), np.float32)
+    for band in columns:
+        result[..., band.made] = tall[..., band.used] @ band.weights.T
+    result += np.float32(outside)
+    return result
+
+
+class _Band(NamedTuple):
+    """Some rows of a matrix: which they are, the columns that are not all zero, and these."""
+
+    made: slice
+    used: slice
+    weights: Floats
+
+
+_Bands: TypeAlias = tuple[_Band, ...]
+
+
+@lru_cache(maxsize=16)  # every batch of a volume asks for the same
+def _bands(count: int, source: int, step: float, offset: float) -> _Bands:
+    """:func:`_matrix` in bands."""
+    matrix = _matrix(count, source, step, offset)
+    bands = []
+    for start in range(0, count, _BAND_ROWS):
+        part = matrix[start : start + _BAND_ROWS]
+        taken = np.flatnonzero(part.any(axis=0))
+        used = slice(int(taken[0]), int(taken[-1]) + 1) if taken.size else slice(0, 1)
+        weights = np.ascontiguousarray(part[:, used])
+        bands.append(_Band(slice(start, start + len(part)), used, weights))
+    return tuple(bands)
 
 
 def _matrix(count: int, source: int, step: float, offset: float) -> Floats:
