@@ -10,13 +10,15 @@ no more than the rate, in each direction, holds at most 4 KiB a direction, and l
 for the latency, as USB adapters do. Then
 
 - push: the whole container, or ``--seconds`` of it where that takes longer (its name then says so);
-- a model of which one layer changed, against its changed blocks of 4 KiB;
 - a queue: ``--count`` CT pictures, all known beforehand, their MR back; the share of the line in
   the fuller direction;
 - live mode (``workflows.Live``, as the viewer's panel has it): a simulated head of 34 slices of
   512 x 512 in HU, scrolled through; the next slice is asked for when the last has come (one in the
   air), or while one is still on its way (two), with neighbours sent ahead or without. With
   ``--ct FILE`` that CT instead.
+
+At the end, at the highest rate: the model with the weights of one layer changed, each layer in
+turn, against its changed blocks of 4 KiB.
 
 A share of the line is bytes on the wire, frames and all, over what the rate allows in that time;
 "content" is without frames. Where the machine took the processor away from the meter for longer
@@ -37,7 +39,7 @@ import time
 import tty
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -177,19 +179,18 @@ def metered(port: str, baud: int, latency_s: float) -> Iterator[Metered]:
         line.close()
 
 
-def tuned(container: bytes) -> bytes:
-    """The same model with one layer changed, of middling size, and its golden pair."""
+def tuned(container: bytes) -> Iterator[tuple[int, bytes]]:
+    """For each layer the same model with that one's weights changed, and its golden pair."""
     from napari_ct2mri.firmware.container import pack, unpack
     from napari_ct2mri.firmware.reference import run
 
     whole = unpack(container)
-    sizes = [each.weights.size for each in whole.model.layers]
-    number = int(np.argsort(sizes)[len(sizes) // 2])
-    layers = list(whole.model.layers)
-    layers[number] = replace(layers[number], weights=np.roll(layers[number].weights, 1, axis=-1))
-    model = replace(whole.model, layers=tuple(layers))
-    golden = (whole.golden[0], run(model, whole.golden[0]))
-    return pack(replace(whole, model=model, golden=golden))
+    for number, layer in enumerate(whole.model.layers):
+        layers = list(whole.model.layers)
+        layers[number] = replace(layer, weights=np.roll(layer.weights, 1, axis=-1))
+        model = replace(whole.model, layers=tuple(layers))
+        golden = (whole.golden[0], run(model, whole.golden[0]))
+        yield number, pack(replace(whole, model=model, golden=golden))
 
 
 def push(line: Metered, container: bytes, most_s: float) -> tuple[str, bool]:
@@ -216,7 +217,8 @@ def push(line: Metered, container: bytes, most_s: float) -> tuple[str, bool]:
     return f"{name} | {wire:.1%} | {content:.1%} | {last.away - first.away:.2f} s", is_whole
 
 
-def push_tuned(line: Metered, old: bytes, new: bytes) -> str:
+def push_tuned(line: Metered, old: bytes, new: bytes) -> tuple[str, float]:
+    """A row of the table of layers, and the share of bytes sent beside the changed blocks."""
     from napari_ct2mri.jobs import run_job
     from napari_ct2mri.link import connect, push_model
 
@@ -225,10 +227,8 @@ def push_tuned(line: Metered, old: bytes, new: bytes) -> str:
     before = line.count()
     run_job(push_model(lambda: connect(line.port), new), lambda event: None)
     sent = line.count().up - before.up
-    return (
-        f"one layer changed, {len(blocks)} of {-(-len(new) // 4096)} blocks | "
-        f"{sent} bytes sent for {changed}: {sent / changed - 1:+.2%} | | "
-    )
+    more = sent / changed - 1
+    return f"{len(blocks)} of {-(-len(new) // 4096)} | {changed} | {sent} | {more:+.2%}", more
 
 
 def queue(line: Metered, planes: list[list[NDArray]]) -> str:
@@ -329,31 +329,48 @@ def dsp(project: Path) -> str:
 
 def measure(asked: argparse.Namespace, baud: int, latency_ms: float) -> None:
     from napari_ct2mri.firmware.container import unpack
-    from napari_ct2mri.firmware.simulate import start_board
 
     container = (asked.project / "model.ctm").read_bytes()
     first = unpack(container).model.images[0]
-    with TemporaryDirectory() as store:
-        board = (
-            nullcontext(asked.port)
-            if asked.port
-            else start_board(asked.project, "host", Path(store))
-        )
-        with board as port:
-            prefix = f"| {baud} | {latency_ms:g} ms |"
-            with metered(port, baud, latency_ms / 1000) as line:
-                row, is_whole = push(line, container, asked.seconds)
-                print(prefix, row, "|", flush=True)
-            if not is_whole:  # the rest without a meter, so that there is a model to run
-                fill(port, container)
-            with metered(port, baud, latency_ms / 1000) as line:
-                given = slices(asked.slices, asked.count, first.height, first.channels)
-                print(prefix, queue(line, given), "|", flush=True)
-                for how in LIVE if baud >= LIVE_BAUD else ():
-                    print(prefix, live(line, asked.head, *how), "|", flush=True)
-                new = asked.tuned
-                if new and len(new) * BITS / baud < 10 * asked.seconds:
-                    print(prefix, push_tuned(line, container, new), "|", flush=True)
+    with board_of(asked) as port:
+        prefix = f"| {baud} | {latency_ms:g} ms |"
+        with metered(port, baud, latency_ms / 1000) as line:
+            row, is_whole = push(line, container, asked.seconds)
+            print(prefix, row, "|", flush=True)
+        if not is_whole:  # the rest without a meter, so that there is a model to run
+            fill(port, container)
+        with metered(port, baud, latency_ms / 1000) as line:
+            given = slices(asked.slices, asked.count, first.height, first.channels)
+            print(prefix, queue(line, given), "|", flush=True)
+            for how in LIVE if baud >= LIVE_BAUD else ():
+                print(prefix, live(line, asked.head, *how), "|", flush=True)
+
+
+def measure_layers(asked: argparse.Namespace, baud: int) -> None:
+    """Each layer's change over the same model; bytes do not depend on rate and latency."""
+    container = (asked.project / "model.ctm").read_bytes()
+    print("\n| layer | changed blocks | their bytes | sent | more |\n|--:|--:|--:|--:|--:|")
+    worst = 0.0
+    with board_of(asked) as port:
+        for number, new in tuned(container):
+            fill(port, container)
+            with metered(port, baud, 0.0) as line:
+                row, more = push_tuned(line, container, new)
+            print(f"| {number} | {row} |", flush=True)
+            worst = max(worst, more)
+    print(f"\nOne layer changed: at worst {worst:+.2%}.")
+
+
+@contextmanager
+def board_of(asked: argparse.Namespace) -> Iterator[str]:
+    """The port of a board: that which runs, or a new one on this host."""
+    from napari_ct2mri.firmware.simulate import start_board
+
+    if asked.port:
+        yield asked.port
+        return
+    with TemporaryDirectory() as store, start_board(asked.project, "host", Path(store)) as port:
+        yield port
 
 
 def fill(port: str, container: bytes) -> None:
@@ -378,12 +395,12 @@ def main() -> None:
     parser.add_argument("--ct", type=Path, help="for live mode; default: a simulated head")
     parser.add_argument("--port", help="of a board that runs; default: a host board is started")
     asked = parser.parse_args()
-    asked.tuned = tuned((asked.project / "model.ctm").read_bytes())
     asked.head = head(asked.ct)
     print("| baud | latency | what | wire | content | away |\n|--:|--:|---|---|---|---|")
     for baud in asked.baud:
         for latency_ms in asked.latency:
             measure(asked, baud, latency_ms)
+    measure_layers(asked, max(asked.baud))
     print(f"\n{dsp(asked.project)}")
 
 

@@ -148,7 +148,7 @@ class Client:
     def hashes(self, slot: int, first: int, count: int) -> list[bytes]:
         answer = self.ask(HASH, struct.pack("<BIH", slot, first, count))[0].payload
         assert struct.unpack_from("<IH", answer) == (first, count)
-        return [answer[i : i + 16] for i in range(6, len(answer), 16)]
+        return [answer[i : i + 8] for i in range(6, len(answer), 8)]
 
     def commit(self, container: bytes) -> int:
         return self.ask(COMMIT, identity(container))[0].payload[0]
@@ -158,10 +158,10 @@ class Client:
         blocks = [container[i : i + BLOCK] for i in range(0, len(container), BLOCK)]
         held: list[bytes] = []
         if self.begin(container):
-            for first in range(0, len(blocks), 32):
-                held += self.hashes(0, first, min(32, len(blocks) - first))
+            for first in range(0, len(blocks), 128):
+                held += self.hashes(0, first, min(128, len(blocks) - first))
         for number, block in enumerate(blocks):
-            if held and held[number] == hashlib.sha256(block).digest()[:16]:
+            if held and held[number] == hashlib.sha256(block).digest()[:8]:
                 continue
             for at in range(0, len(block), DATA):
                 part = block[at : at + DATA]

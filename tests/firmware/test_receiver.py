@@ -374,7 +374,7 @@ def test_the_last_bytes_may_be_odd(library: ctypes.CDLL) -> None:
     client.begin(odd)
     for at in range(0, len(odd), 1024):
         client.write(at, odd[at : at + 1024])
-    assert client.hashes(0, 1, 1) == [hashlib.sha256(odd[4096:]).digest()[:16]]
+    assert client.hashes(0, 1, 1) == [hashlib.sha256(odd[4096:]).digest()[:8]]
     assert refused(lambda: client.write(5248, odd[5248:5252]))[0] == 4  # nor a multiple of 8
     assert refused(lambda: client.write(5248, bytes(8)))[0] == 4  # beyond
     assert refused(lambda: client.commit(odd)) == (102, 0)  # not what a container begins with
@@ -396,7 +396,7 @@ def test_a_gap_in_a_block_drops_it(library: ctypes.CDLL, box: Container) -> None
     assert board.operations == before  # no block was whole
     for at in range(1024, 4096, 1024):
         client.write(at, data[at : at + 1024])
-    assert client.hashes(0, 0, 1) == [hashlib.sha256(data[:4096]).digest()[:16]]
+    assert client.hashes(0, 0, 1) == [hashlib.sha256(data[:4096]).digest()[:8]]
 
 
 def test_a_block_may_be_written_again(library: ctypes.CDLL, box: Container) -> None:
@@ -411,7 +411,7 @@ def test_a_block_may_be_written_again(library: ctypes.CDLL, box: Container) -> N
         for at in range(0, 4096, 1024):
             client.write(start + at, block[at : at + 1024], jump=at == 0)
     assert client.hashes(0, 0, 2) == [
-        hashlib.sha256(data[at : at + 4096]).digest()[:16] for at in (0, 4096)
+        hashlib.sha256(data[at : at + 4096]).digest()[:8] for at in (0, 4096)
     ]
     assert board.violations == 0
 
@@ -420,7 +420,7 @@ def test_a_block_may_be_written_again(library: ctypes.CDLL, box: Container) -> N
     ("first", "count", "slot", "number"),
     [
         (0, 0, 0, 4),
-        (0, 33, 0, 4),
+        (0, 129, 0, 4),
         (6, 2, 0, 4),
         (1 << 31, 1, 0, 4),
         (0xFFFFFFFF, 2, 1, 4),
@@ -437,10 +437,10 @@ def test_hashes_outside(
 
 
 def test_as_many_hashes_as_an_answer_holds(library: ctypes.CDLL) -> None:
-    client = Client(to_library(CBoard(library, 1 << 18)))
-    client.begin(bytes(1 << 18))
-    assert client.hashes(0, 20, 32) == [hashlib.sha256(b"\xff" * 4096).digest()[:16]] * 32
-    assert refused(lambda: client.hashes(0, 20, 33)) == (4, 20)
+    client = Client(to_library(CBoard(library, 1 << 20)))
+    client.begin(bytes(1 << 20))
+    assert client.hashes(0, 20, 128) == [hashlib.sha256(b"\xff" * 4096).digest()[:8]] * 128
+    assert refused(lambda: client.hashes(0, 20, 129)) == (4, 20)
 
 
 @pytest.mark.parametrize(

@@ -254,16 +254,17 @@ class Board:
 
     def _hash(self, payload: bytes) -> bytes:
         slot, first, count = struct.unpack("<BIH", payload)
-        if slot > 1 or not 1 <= count <= 32 or (slot == 1 and self.active is None):
+        if slot > 1 or not 1 <= count <= 128 or (slot == 1 and self.active is None):
             raise Refusal(RANGE)
         size = self._must_have_begun() if slot == 0 else self.slots[self.active].record[1]
         if first + count > -(-size // BLOCK):
             raise Refusal(RANGE)
         content = (self._new if slot == 0 else self.slots[self.active]).content(size)
         blocks = (content[i * BLOCK : (i + 1) * BLOCK] for i in range(first, first + count))
-        return struct.pack("<IH", first, count) + b"".join(
-            sha256(block).digest()[:16] for block in blocks
-        )
+        return struct.pack("<IH", first, count) + b"".join(self.hash_of(block) for block in blocks)
+
+    def hash_of(self, block: bytes) -> bytes:
+        return sha256(block).digest()[:8]
 
     def _copy(self, payload: bytes) -> bytes:
         source, to, count = struct.unpack("<IIH", payload)

@@ -48,15 +48,15 @@ def test_hello_says_who_is_there():
 
 def test_a_request_is_said_again_and_done_once():
     session = Session()
-    asked = session.ask(Type.TEST, b"", patience_s=5)
+    asked = session.ask(Type.STATS, b"", patience_s=5)
     first = session.send(0.0)
     assert session.send(0.1) == b""
     assert session.deadline == pytest.approx(0.13)
     assert session.send(0.2) == first
     (frame,) = FrameReader().feed(first)
-    session.receive(encode_frame(Type.TEST | 0x80, frame.seq + 1, b"old"), 0.3)
+    session.receive(encode_frame(Type.STATS | 0x80, frame.seq + 1, b"old"), 0.3)
     assert not asked.is_done
-    session.receive(encode_frame(Type.TEST | 0x80, frame.seq, b"new"), 0.3)
+    session.receive(encode_frame(Type.STATS | 0x80, frame.seq, b"new"), 0.3)
     assert asked.result() == b"new"
     assert session.send(9.0) == b""
     assert session.deadline is None

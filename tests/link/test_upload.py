@@ -1,18 +1,33 @@
 from __future__ import annotations
 
+import sys
+from copy import deepcopy
+from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from napari_ct2mri.errors import BoardError, JobCancelled, LinkError
+from napari_ct2mri.firmware.arena import plan
+from napari_ct2mri.firmware.container import Container, ct_tables, pack
+from napari_ct2mri.firmware.model import Numbers
 from napari_ct2mri.jobs import Event, Notice, Progress, run_job
 from napari_ct2mri.link.connection import Connection
 from napari_ct2mri.link.messages import BLOCK, Number
 from napari_ct2mri.link.upload import Pushed, push_model
+from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
+from napari_ct2mri.pix2pix.zoo import find_model
 
 from .board import Board
 from .lines import Faults, VirtualLine
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "firmware"))
+from random_models import model_of
+
+FRAMING, FIXED = 0.0157, 300  # of a push, as docs/link-protocol.md says: a share, and bytes
 
 
 def model(blocks: float, seed: int = 0) -> bytes:
@@ -75,6 +90,100 @@ def test_only_what_changed_is_sent():
     assert (done.written, done.copied) == (62, 339)
     assert done.sent_bytes <= 62 * BLOCK * 1.02
     assert any(isinstance(event, Notice) and "339 come from" in event.text for event in events)
+
+
+@pytest.fixture(scope="module")
+def dsp16() -> Container:
+    """A container of the released model's shape, its numbers random."""
+    checkpoint = load_checkpoint(find_model("ct2mri-dsp16"))
+    config, chance = checkpoint.config.model, np.random.default_rng(0)
+    network, side = config.network, config.scale.frame_px
+    bare = model_of(network.width, network.levels, network.widest, 1, (side, side))
+    layers = [
+        replace(
+            each,
+            weights=chance.integers(-127, 128, each.weights.shape, np.int8),
+            bias=chance.integers(-9999, 9999, each.bias.shape, np.int32),
+        )
+        for each in bare.layers
+    ]
+    whole = replace(bare, layers=tuple(layers), numbers=(Numbers(1.0, 128),) * len(bare.numbers))
+    golden = noise(chance, side, side, 1), noise(chance, side, side)
+    return Container(whole, plan(whole), ct_tables(config.input.windows), golden, {"model": "a"})
+
+
+def noise(chance: np.random.Generator, *shape: int) -> np.ndarray:
+    return chance.integers(0, 256, shape, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def has_dsp16(dsp16: Container) -> Board:
+    board = Board()
+    push(VirtualLine(board), pack(dsp16))
+    return board
+
+
+def push_layer(
+    board: Board, container: Container, number: int, **parts: np.ndarray
+) -> tuple[int, int]:
+    """Push a model of which this layer differs: bytes of the changed blocks, bytes on the line.
+
+    Another layer's weights make another golden slice, all of it.
+    """
+    layers = list(container.model.layers)
+    layers[number] = replace(layers[number], **parts)
+    image, made = container.golden
+    golden = image, made[::-1] if "weights" in parts else made
+    model = replace(container.model, layers=tuple(layers))
+    old, new = pack(container), pack(replace(container, model=model, golden=golden))
+    blocks = [i for i in range(0, len(old), BLOCK) if old[i:][:BLOCK] != new[i:][:BLOCK]]
+    done, _ = push(VirtualLine(deepcopy(board)), new)
+    assert done.written == len(blocks) < done.blocks
+    return sum(len(new[i : i + BLOCK]) for i in blocks), done.sent_bytes
+
+
+def test_any_layer_of_the_released_model_takes_2_percent_more_than_its_blocks(
+    has_dsp16: Board, dsp16: Container
+):
+    extra = []
+    for number, layer in enumerate(dsp16.model.layers):
+        weights = np.roll(layer.weights, 1, axis=-1)
+        changed, sent = push_layer(has_dsp16, dsp16, number, weights=weights)
+        assert sent <= changed * (1 + FRAMING) + FIXED
+        extra.append(sent / changed - 1)
+    assert max(extra) <= 0.02
+
+
+def test_a_few_numbers_take_a_few_hundred_bytes_more_than_their_blocks(
+    has_dsp16: Board, dsp16: Container
+):
+    bias = dsp16.model.layers[5].bias
+    changed, sent = push_layer(has_dsp16, dsp16, 5, bias=bias + 1)
+    assert changed == 2 * BLOCK  # the header's, and the layer's
+    assert sent <= changed * (1 + FRAMING) + FIXED
+
+
+class Colliding(Board):
+    """Shows an old block by a new one's hash."""
+
+    def __init__(self, old: bytes, new: bytes) -> None:
+        super().__init__()
+        self.old, self.new = old, new
+
+    def hash_of(self, block: bytes) -> bytes:
+        return super().hash_of(self.new if block == self.old else block)
+
+
+def test_blocks_that_share_a_hash_are_told_apart_by_the_whole():
+    old = model(20)
+    new = changed(old, 3)
+    board = Colliding(old[3 * BLOCK :][:BLOCK], new[3 * BLOCK :][:BLOCK])
+    line = VirtualLine(board)
+    push(line, old)
+    done, events = push(line, new)
+    assert holds(board) == new
+    assert (done.kept, done.written) == (0, 20)
+    assert any(isinstance(event, Notice) and "error 8" in event.text for event in events)
 
 
 def test_what_moved_is_copied():

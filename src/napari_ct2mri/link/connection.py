@@ -15,6 +15,7 @@ from napari_ct2mri.link.messages import (
     HASH_BYTES,
     HASHES,
     HELLO,
+    MAX_DIGESTS,
     MAX_HASHES,
     PROTOCOL,
     RATE,
@@ -220,7 +221,7 @@ class Connection:
         """SHA-256 of what each layer stored in the last slice that ran with digests (L15)."""
         found: list[bytes] = []
         while len(found) < count:
-            asked = (len(found), min(MAX_HASHES, count - len(found)))
+            asked = (len(found), min(MAX_DIGESTS, count - len(found)))
             answer = self.request(Type.DIGEST, DIGEST.pack(*asked))
             body = answer[DIGEST.size :]
             if answer[: DIGEST.size] != DIGEST.pack(*asked) or len(body) != asked[1] * 32:

@@ -12,16 +12,17 @@ from napari_ct2mri.link.frame import FRAME_PAYLOAD, Type
 
 __all__ = [
     "ACK", "BEGIN", "BEGUN", "BLOCK", "CHUNK", "CONTENT", "COPIED", "COPY", "DIGEST", "ERROR",
-    "HASH", "HASHES", "HASH_BYTES", "HELLO", "JUMP", "MAX_HASHES", "MR", "PROTOCOL", "RAN", "RATE",
-    "READ", "READ_AT", "REPEAT", "RUN", "SENT_AGAIN", "SLICE", "STATS", "TESTED", "WRITE", "Hello",
-    "Number", "Part", "Stats", "board_error", "take",
+    "HASH", "HASHES", "HASH_BYTES", "HELLO", "JUMP", "MAX_DIGESTS", "MAX_HASHES", "MR", "PROTOCOL",
+    "RAN", "RATE", "READ", "READ_AT", "REPEAT", "RUN", "SENT_AGAIN", "SLICE", "STATS", "TESTED",
+    "WRITE", "Hello", "Number", "Part", "Stats", "board_error", "take",
 ]  # fmt: skip
 
 PROTOCOL = 1
 BLOCK = 4096  # bytes of a block of a container
 CHUNK = 1024  # at most, of content in a WRITE, a SLICE or an MR frame
-MAX_HASHES = 32
-HASH_BYTES = 16
+MAX_HASHES = 128  # in an answer (L8)
+HASH_BYTES = 8
+MAX_DIGESTS = 32  # in an answer (L15)
 JUMP = 1 << 31  # of WRITE's offset (L9)
 
 HELLO = struct.Struct("<BI")  # protocol, session (L5)
@@ -52,6 +53,8 @@ assert (WRITE.size, ACK.size, SLICE.size, RUN.size, SENT_AGAIN.size) == (4, 5, 8
 assert (RAN.size, MR.size, STATS.size, TESTED.size, DIGEST.size) == (12, 8, 18, 8, 4)
 assert (ERROR.size, READ.size, READ_AT.size, _HELLO_ANSWER.size) == (7, 6, 4, 116)
 assert max(WRITE.size, SLICE.size, MR.size) + CHUNK <= FRAME_PAYLOAD
+assert HASHES.size + MAX_HASHES * HASH_BYTES <= FRAME_PAYLOAD
+assert DIGEST.size + MAX_DIGESTS * 32 <= FRAME_PAYLOAD
 
 REPEAT = 0x80  # of RUN's flags: send of an MR again what was lost
 

@@ -2,7 +2,8 @@
 
 BEGIN says what comes; HASH tells which blocks the new slot still holds of a broken push and which
 the active model has; those are kept or copied, the rest is streamed; COMMIT compares all of it and
-runs the golden pair before the board lets go of its old model (rules L7 to L11).
+runs the golden pair before the board lets go of its old model (rules L7 to L11). Hashes of blocks
+only save bytes; what counts is the SHA-256 of the whole.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from napari_ct2mri.link.messages import (
     COPY,
     HASH_BYTES,
     JUMP,
+    MAX_HASHES,
     TESTED,
     WRITE,
     Number,
@@ -37,7 +39,7 @@ from napari_ct2mri.link.session import Chunk, Exchange, Stream
 __all__ = ["Pushed", "push_model"]
 
 _EVENT_S = 0.1
-_COPY_BLOCKS = 64  # a request, so that a slow store answers in time
+_COPY_BLOCKS = 512  # a request: of a store of 100 kB/s an answer takes 20 s, well below LONG_S
 _ATTEMPTS = 5  # without a block that got through in between
 _AGAIN = (Number.ORDER, Number.RANGE, Number.DIGEST, Number.STORE)
 """Refusals of a board that was reset meanwhile or holds something else than was sent."""
@@ -114,6 +116,7 @@ def push_model(connect: Connect, container: bytes, abi: int | None = None) -> Jo
             try:
                 return (yield from push.run(connection))
             except LinkError as error:
+                push.was_refused = getattr(error, "number", 0) == Number.DIGEST
                 fruitless = 0 if push.written > written else fruitless + 1
                 written = push.written
                 if fruitless == _ATTEMPTS or not _may_go_on(error):
@@ -140,6 +143,7 @@ class _Push:
             for at in range(0, len(container), BLOCK)
         ]
         self.was_there = True  # until a BEGIN goes out
+        self.was_refused = False  # by the SHA-256 of the whole
         self.kept = self.copied = self.written = self.resent = 0
         self.sent = self.received = 0  # over connections that are gone
         self.write_s, self.start = 0.0, -1.0
@@ -196,7 +200,9 @@ class _Push:
         missing = set(range(len(self.hashes)))
         if is_resumed:
             yield from self._keep(missing)
-        if self.connection.hello.active is not None and missing:
+        if self.was_refused and not missing:  # two blocks share a hash (L8)
+            missing, self.kept = set(range(len(self.hashes))), 0
+        elif self.connection.hello.active is not None and missing:
             yield from self._copy(missing)
         if self.kept or self.copied:
             yield Notice(
@@ -233,7 +239,7 @@ class _Push:
         known = []
         for number, digest in self.connection.hashes(slot, 0, count):
             known.append(digest)
-            if number % 32 == 31:
+            if number % MAX_HASHES == MAX_HASHES - 1:
                 yield Progress(number + 1, count, "blocks compared")
         return known
 

@@ -1,7 +1,7 @@
 /* See session.h: containers into a slot, L7 to L11, and out of one, L16. */
 #include "session.h"
 
-enum { JUMP = 31, MOST_HASHES = 32, HASH_BYTES = 16, MOST_READ = 1024 };
+enum { JUMP = 31, MOST_HASHES = 128, HASH_BYTES = 8, MOST_READ = 1024 };
 
 static void read_identity(ct_identity *out, const uint8_t *payload) {
   out->size = ct_get32(payload);
