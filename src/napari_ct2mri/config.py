@@ -7,9 +7,11 @@ tree, so that ``--width`` needs no path. An unknown key is an error that names i
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from napari_ct2mri.errors import ConfigError
 
@@ -27,6 +29,10 @@ __all__ = [
     "ScaleConfig",
     "TrainConfig",
     "Window",
+    "leaf_field",
+    "leaf_paths",
+    "leaf_text",
+    "leaf_value",
     "preset",
 ]
 
@@ -370,3 +376,26 @@ def leaf_paths(model: type[Frozen]) -> list[tuple[str, tuple[str, ...]]]:
         else:
             found.append((name, (name,)))
     return found
+
+
+def leaf_field(path: tuple[str, ...]) -> FieldInfo:
+    """Title, description, bounds and kind of the setting at ``path`` in :class:`TrainConfig`."""
+    *parents, last = path
+    group: type[Frozen] = TrainConfig
+    for parent in parents:
+        group = group.model_fields[parent].annotation  # type: ignore[assignment]
+    return group.model_fields[last]
+
+
+def leaf_value(config: Frozen, path: tuple[str, ...]) -> Any:
+    """What a config says at ``path``."""
+    return reduce(getattr, path, config)
+
+
+def leaf_text(value: Any) -> str:
+    """A setting's value as a person types it: windows as ``LEVEL/WIDTH``, lists with blanks."""
+    if isinstance(value, tuple):
+        return " ".join(leaf_text(item) for item in value)
+    if isinstance(value, Window):
+        return f"{value.level:g}/{value.width:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

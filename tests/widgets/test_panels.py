@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +12,15 @@ import pytest
 from heads import OBLIQUE, head_pair
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.app.workflows import synthesize_volume
 from napari_ct2mri.errors import JobError
-from napari_ct2mri.imaging.io import read_volume, write_volume
+from napari_ct2mri.imaging.io import write_volume
 from napari_ct2mri.imaging.volume import Geometry
 from napari_ct2mri.jobs import run_job
 from napari_ct2mri.pix2pix.pairs import read_pairs
-from napari_ct2mri.pix2pix.zoo import read_card
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
@@ -40,18 +38,6 @@ def paired(panel: OpenPanel, qtbot: QtBot) -> Any:
     register = panel("Register & pair")
     click(qtbot, register.add)
     return register
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    status = Path(f"/proc/{pid}/stat")
-    if not Path("/proc/self/stat").exists():
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 # ---------------------------------------------------------------- Load
@@ -133,68 +119,7 @@ def test_choosers_follow_the_layers(heads: Viewer, panel: OpenPanel) -> None:
     assert compare.ct.currentText() == "renamed"
 
 
-# ---------------------------------------------------------------- Train
-
-
-def test_train_from_layers(
-    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
-) -> None:
-    train = panel("Train")
-    assert train.counted.text() == "no pairs yet"
-    register = paired(panel, qtbot)
-    ct, mr = head_pair(seed=5)
-    register.ct.select(add_volume(heads, ct, "bea CT"))
-    register.mr.select(add_volume(heads, mr, "bea T2"))
-    register.patient.setText("bea")
-    register.split.setCurrentText("val")
-    click(qtbot, register.add)
-    assert train.counted.text() == "2 pairs of 2 patients (T2): 1 train, 1 val"
-    train.epochs.setValue(2)
-    train.width_.setValue(4)
-    train.output.line.setText(str(tmp_path / "mine.safetensors"))
-
-    gaps: list[float] = []
-    timer = QTimer()
-    timer.timeout.connect(lambda: gaps.append(1))
-    timer.start(20)
-    click(qtbot, train.go)
-    assert not train.go.isEnabled()
-    settle(train)
-    timer.stop()
-
-    assert (tmp_path / "mine.safetensors").is_file()
-    assert "epoch" in train.status.text()
-    assert train.go.isEnabled()
-    assert not train.stop.isEnabled()
-    epochs, losses = train.curves.losses.lines["l2"].getData()
-    assert list(epochs) == [1, 2]
-    assert (losses > 0).all()
-    assert list(train.curves.validation.lines) == ["selection"]
-    assert len(gaps) > 20  # the viewer kept turning
-
-    rows = read_pairs(tmp_path / "mine-pairs" / "pairs.csv").rows
-    assert [(r.patient, r.split) for r in rows] == [("patient-1", "train"), ("bea", "val")]
-    written = read_volume(rows[1].ct)
-    assert written.geometry.is_close(OBLIQUE, 1e-9)
-    np.testing.assert_array_equal(written.data, ct.data)
-
-
-def test_cancel_leaves_a_valid_model(
-    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
-) -> None:
-    train = panel("Train")
-    paired(panel, qtbot)
-    train.epochs.setValue(1000)
-    train.width_.setValue(4)
-    train.output.line.setText(str(tmp_path / "cut.safetensors"))
-    click(qtbot, train.go)
-    qtbot.waitUntil(lambda: bool(train.curves.losses.lines), timeout=PATIENCE_MS)
-    click(qtbot, train.stop)
-    settle(train)
-    assert train.status.text().startswith("cancelled")
-    assert not told
-    assert train.go.isEnabled()
-    assert read_card(tmp_path / "cut.safetensors").contrasts == ("T2",)
+# ---------------------------------------------------------------- pairs
 
 
 def test_layers_read_from_files_are_trained_on_from_there(
@@ -244,46 +169,6 @@ def test_wrong_pairs_are_refused_in_words(
     register.open_pairs(tmp_path / "none.csv")
     assert "no such pair list" in told.pop()
     assert len(register.pairs) == 1
-
-
-def test_train_refuses_in_words(
-    heads: Viewer, panel: OpenPanel, qtbot: QtBot, told: list[str], tmp_path: Path
-) -> None:
-    train = panel("Train")
-    click(qtbot, train.go)
-    assert told.pop().startswith("the table of pairs is empty")
-    paired(panel, qtbot)
-    train.output.line.setText(str(tmp_path / "model.pt"))
-    click(qtbot, train.go)
-    assert "ends in .safetensors" in told.pop()
-
-
-@pytest.mark.parametrize("how", ["panel", "viewer"])
-def test_closing_ends_the_child(
-    how: str, heads: Viewer, panel: OpenPanel, qtbot: QtBot, tmp_path: Path
-) -> None:
-    train = panel("Train")
-    paired(panel, qtbot)
-    train.epochs.setValue(1000)
-    train.output.line.setText(str(tmp_path / "cut.safetensors"))
-    click(qtbot, train.go)
-    pid = train.job._process._child.pid
-    assert is_alive(pid)
-    if how == "panel":
-        heads.window.remove_dock_widget(train.parent())
-    else:
-        heads.close()
-    qtbot.waitUntil(lambda: not is_alive(pid), timeout=PATIENCE_MS)
-    assert not train.job.is_running
-
-
-def test_curves_follow_the_theme(viewer: Viewer, panel: OpenPanel) -> None:
-    train = panel("Train")
-    seen = set()
-    for theme in ("dark", "light"):
-        viewer.theme = theme
-        seen.add(train.curves.losses.backgroundBrush().color().name())
-    assert len(seen) == 2
 
 
 # ---------------------------------------------------------------- Synthesize

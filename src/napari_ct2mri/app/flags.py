@@ -15,7 +15,17 @@ from annotated_types import Ge, Gt, Le, Lt
 from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
-from napari_ct2mri.config import PRESETS, Frozen, Preset, TrainConfig, Window, leaf_paths, preset
+from napari_ct2mri.config import (
+    PRESETS,
+    Preset,
+    TrainConfig,
+    Window,
+    leaf_field,
+    leaf_paths,
+    leaf_text,
+    leaf_value,
+    preset,
+)
 from napari_ct2mri.errors import ConfigError
 
 __all__ = ["config_from_flags", "slices_from_flag", "window_from_flag", "with_config_flags"]
@@ -57,7 +67,7 @@ def config_from_flags(
         leaves["windows"] = [_parse_window(text) for text in leaves["windows"]]
     if resumed is not None:
         paths = dict(leaf_paths(TrainConfig))
-        leaves = {leaf: _value(resumed, path) for leaf, path in paths.items()} | leaves
+        leaves = {leaf: leaf_value(resumed, path) for leaf, path in paths.items()} | leaves
         name = leaves.pop("preset")
     elif "epochs" in leaves:
         usual = PRESETS[name].optimizer
@@ -114,18 +124,10 @@ def _parse_window(text: str) -> Window:
 def _flags() -> dict[str, Any]:
     """Leaf name to the annotation of its flag."""
     return {
-        leaf: _flag(_field(path), path)
+        leaf: _flag(leaf_field(path), path)
         for leaf, path in leaf_paths(TrainConfig)
         if leaf != "preset"
     }
-
-
-def _field(path: tuple[str, ...]) -> FieldInfo:
-    *parents, last = path
-    group: type[Frozen] = TrainConfig
-    for parent in parents:
-        group = group.model_fields[parent].annotation  # type: ignore[assignment]
-    return group.model_fields[last]
 
 
 def _flag(field: FieldInfo, path: tuple[str, ...]) -> Any:
@@ -150,12 +152,12 @@ def _help(field: FieldInfo, path: tuple[str, ...]) -> str:
     """Title, description, bounds, and what each preset says."""
     text = f"{field.title}. {field.description}" if field.description else f"{field.title}."
     bounds = ", ".join(
-        f"{sign} {_shown(getattr(limit, attribute))}"
+        f"{sign} {leaf_text(getattr(limit, attribute))}"
         for limit in field.metadata
         for kind, attribute, sign in _SIGNS
         if isinstance(limit, kind)
     )
-    defaults = {name: _shown(_value(config, path)) for name, config in PRESETS.items()}
+    defaults = {name: leaf_text(leaf_value(config, path)) for name, config in PRESETS.items()}
     same = len(set(defaults.values())) == 1
     default = (
         next(iter(defaults.values()))
@@ -163,18 +165,3 @@ def _help(field: FieldInfo, path: tuple[str, ...]) -> str:
         else ", ".join(f"{name}: {value}" for name, value in defaults.items())
     )
     return f"{text} [{bounds + '; ' if bounds else ''}{default or 'none'}]"
-
-
-def _value(config: Frozen, path: tuple[str, ...]) -> Any:
-    value: Any = config
-    for name in path:
-        value = getattr(value, name)
-    return value
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(_shown(item) for item in value)
-    if isinstance(value, Window):
-        return f"{value.level:g}/{value.width:g}"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,6 +6,7 @@ Parent and child talk over the child's standard pipes::
     parent -> child   8 bytes of length (big-endian) and a pickled call (function, arguments);
                       then words of 5 bytes, a letter and a number (big-endian, 32 bits):
                       c cancel, p pause, g go on (number 0), v the axial slice in view
+                      (2^32 - 1: none)
     child -> parent   pickled pairs: ("event", Event)* and one last ("result", R),
                       ("error", Ct2MriError) or ("failure", str)
 
@@ -49,7 +50,7 @@ assert _LENGTH.size == 8
 _WORD = struct.Struct(">cI")
 assert _WORD.size == 5
 _CANCEL, _PAUSE, _GO_ON, _VIEW = b"c", b"p", b"g", b"v"
-_MAX_NUMBER = 2**32 - 1
+_NOWHERE = 2**32 - 1
 
 
 class JobProcess:
@@ -133,11 +134,12 @@ class JobProcess:
         """Let a paused job go on."""
         self._tell(_GO_ON)
 
-    def look_at(self, index: int) -> None:
-        """Tell the job which axial slice is in view, from 0."""
-        if not 0 <= index <= _MAX_NUMBER:
-            raise ValueError(f"slice {index}: expected 0 to {_MAX_NUMBER}")
-        self._tell(_VIEW, index)
+    def look_at(self, index: int | None) -> None:
+        """Tell the job which axial slice is in view, from 0; None: nobody looks."""
+        number = _NOWHERE if index is None else index
+        if not 0 <= number <= _NOWHERE:
+            raise ValueError(f"slice {index}: expected 0 to {_NOWHERE - 1}")
+        self._tell(_VIEW, number)
 
     def cancel(self, grace_s: float = GRACE_S) -> None:
         """Ask the job to stop at its next event and clean up; kill it after ``grace_s``."""
@@ -387,7 +389,7 @@ class _Ear:
         if letter == _CANCEL:
             self._cancelled.set()
         if letter == _VIEW:
-            self.in_view = number
+            self.in_view = None if number == _NOWHERE else number
         if letter == _PAUSE and not self.is_cancelled:
             self._going.clear()
         if letter in (_GO_ON, _CANCEL):

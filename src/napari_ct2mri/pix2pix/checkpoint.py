@@ -79,7 +79,7 @@ class Header(Frozen):
 
     @property
     def fingerprints(self) -> tuple[tuple[Fingerprint, ...], tuple[Fingerprint, ...]]:
-        """Of the slices it, or what it started from, was trained on; of those that chose an epoch."""
+        """Of slices it, or what it started from, was trained on; of those that chose an epoch."""
         trained, selected = (
             tuple(Fingerprint(*pair) for pair in pairs)
             for pairs in (self.trained_on, self.selected_on)

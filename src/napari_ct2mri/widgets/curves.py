@@ -1,67 +1,142 @@
-"""What a training looks like while it runs: its curves."""
+"""The histories of trainings as curves: a colour a run, one figure at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_ct2mri.jobs import EpochDone
+from napari_ct2mri.evaluation.labels import MEANING
+from napari_ct2mri.pix2pix.checkpoint import SCORE, EpochRecord
 
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_ct2mri.widgets.runs import Run
+
 __all__ = ["Curves"]
 
-_COLOURS = ("#1f9bd6", "#e8833a", "#5cb85c", "#c96fb9", "#b0a030", "#888888")
-"""Told apart by most eyes, on dark and on light ground."""
-
 _PLOT_PX = 150
+_FIGURES: Mapping[str, str] = {
+    SCORE: "in-head SSIM",
+    "psnr": "in-head PSNR, dB",
+    "gradient_correlation": "in-head gradient correlation",
+}
+
+
+class Curves(QWidget):
+    """Training terms above, figures on the patients that choose the epoch below."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.losses = _Curve(
+            viewer, "train-fit", MEANING["train-fit"], lambda record: record.losses, {}
+        )
+        self.validation = _Curve(
+            viewer, "selection", MEANING["selection"], lambda record: record.validation, _FIGURES
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in (self.losses, self.validation):
+            layout.addWidget(part)
+        self.hide()
+
+    def show_runs(self, runs: Sequence[Run]) -> None:
+        """Draw these, and nothing else; hidden while there is nothing to draw."""
+        shown = [part.show_runs(runs) for part in (self.losses, self.validation)]
+        self.setVisible(any(shown))
+
+
+class _Curve(QWidget):
+    """One plot and the choice of what it shows."""
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        label: str,
+        meaning: str,
+        values: Callable[[EpochRecord], Mapping[str, float]],
+        titles: Mapping[str, str],
+    ) -> None:
+        super().__init__()
+        self._values, self._titles = values, titles
+        self._runs: Sequence[Run] = ()
+        self.lines: dict[str, Any] = {}  # by the name of the run
+        self.choice = QComboBox()
+        self.choice.setToolTip(meaning)
+        self.plot = _Themed(viewer)
+        words = QLabel(label)
+        words.setToolTip(meaning)
+        head = QHBoxLayout()
+        head.addWidget(words)
+        head.addWidget(self.choice, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(head)
+        layout.addWidget(self.plot)
+        self.choice.currentIndexChanged.connect(self._draw)
+
+    def show_runs(self, runs: Sequence[Run]) -> bool:
+        """Draw these; whether there is anything to see."""
+        self._runs = runs
+        names = dict.fromkeys(
+            name for run in runs for record in run.records for name in self._values(record)
+        )
+        ordered = [
+            *(n for n in self._titles if n in names),
+            *(n for n in names if n not in self._titles),
+        ]
+        if ordered != [self.choice.itemData(i) for i in range(self.choice.count())]:
+            before = self.choice.currentData()
+            self.choice.blockSignals(True)
+            self.choice.clear()
+            for name in ordered:
+                self.choice.addItem(self._titles.get(name, name), name)
+            self.choice.setCurrentIndex(max(0, self.choice.findData(before)))
+            self.choice.blockSignals(False)
+        self._draw()
+        self.setVisible(bool(names))
+        return bool(names)
+
+    def _draw(self, _: int = 0) -> None:
+        self.plot.clear()
+        self.lines.clear()
+        name = self.choice.currentData()
+        for run in self._runs:
+            points = [
+                (record.epoch, self._values(record)[name])
+                for record in run.records
+                if name in self._values(record)
+            ]
+            if points:
+                x, y = zip(*points, strict=True)
+                self.lines[run.name] = self.plot.plot(
+                    x,
+                    y,
+                    pen=pg.mkPen(run.colour, width=2),
+                    symbol="o",
+                    symbolSize=5,
+                    symbolBrush=run.colour,
+                    symbolPen=None,
+                )
 
 
 class _Themed(pg.PlotWidget):
-    """A plot in the colours of the viewer's theme."""
+    """A plot over epochs, in the colours of the viewer's theme."""
 
-    def __init__(self, viewer: napari.viewer.Viewer, label: str) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
         self.setFixedHeight(_PLOT_PX)
-        self.setLabel("left", label)
         self.setLabel("bottom", "epoch")
         self.getAxis("left").enableAutoSIPrefix(False)
         self.setMenuEnabled(False)
         self.hideButtons()
-        self.legend = self.addLegend(offset=(-4, 4), labelTextSize="8pt")
-        self.lines: dict[str, Any] = {}
         viewer.events.theme.connect(self._paint)
         self._paint()
-
-    def add(self, name: str, epoch: int, value: float) -> None:
-        """Add a point to the line of that name."""
-        if name not in self.lines:
-            pen = pg.mkPen(_COLOURS[len(self.lines) % len(_COLOURS)], width=2)
-            brush = pen.color()
-            self.lines[name] = self.plot(
-                [],
-                [],
-                pen=pen,
-                name=name,
-                symbol="o",
-                symbolSize=4,
-                symbolBrush=brush,
-                symbolPen=None,
-            )
-        x, y = self.lines[name].getData()
-        x, y = ([], []) if x is None else (x, y)
-        self.lines[name].setData([*x, epoch], [*y, value])
-
-    def empty(self) -> None:
-        """Forget all lines."""
-        self.clear()
-        self.legend.clear()
-        self.lines.clear()
 
     def _paint(self, _: object = None) -> None:
         theme = get_theme(self._viewer.theme)
@@ -70,44 +145,3 @@ class _Themed(pg.PlotWidget):
         for side in ("left", "bottom"):
             self.getAxis(side).setPen(text)
             self.getAxis(side).setTextPen(text)
-        self.legend.setLabelTextColor(text)
-
-
-class Curves(QWidget):
-    """Losses by term and, where patients choose the epoch, their in-head SSIM."""
-
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self.losses = _Themed(viewer, "loss")
-        self.validation = _Themed(viewer, "in-head SSIM")
-        self.validation.legend.hide()
-        self.best = QLabel()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.losses, self.validation, self.best):
-            layout.addWidget(part)
-        self.hide()
-
-    def empty(self) -> None:
-        """Make ready for a new training."""
-        self.losses.empty()
-        self.validation.empty()
-        self.validation.hide()
-        self.best.hide()
-        self.hide()
-
-    def add(self, event: EpochDone) -> None:
-        """Draw one epoch."""
-        self.show()
-        for name, value in event.losses.items():
-            self.losses.add(name, event.epoch, value)
-        if "ssim" in event.validation:
-            self.validation.show()
-            self.validation.add("selection", event.epoch, event.validation["ssim"])
-        if event.is_best:
-            figures = ", ".join(
-                f"{k.replace('_', ' ')} {v:.3g}" for k, v in event.validation.items()
-            )
-            self.best.setText(f"best: epoch {event.epoch} ({figures})")
-            self.best.setWordWrap(True)
-            self.best.show()

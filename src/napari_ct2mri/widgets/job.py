@@ -77,8 +77,8 @@ class QtJob(QObject):
         if self._process is not None:
             self._process.go_on()
 
-    def look_at(self, index: int) -> None:
-        """Tell the job which axial slice is in view."""
+    def look_at(self, index: int | None) -> None:
+        """Tell the job which axial slice is in view; None: nobody looks."""
         if self._process is not None:
             self._process.look_at(index)
 

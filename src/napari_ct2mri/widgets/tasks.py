@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_ct2mri.config import Preset
+from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.volume import Modality, Volume
 from napari_ct2mri.jobs import Job, Progress
 
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PairEntry",
+    "Watched",
     "read",
+    "resume",
     "save_pairs",
     "scan",
     "train",
 ]
+
+
+Watched: TypeAlias = tuple[Path | Volume, str]
+"""A CT: its file, or itself where it is in none, and the series in that file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,17 +92,67 @@ def train(
     *,
     contrast: str | None = None,
     init: Path | None = None,
+    watched: Watched | None = None,
 ) -> Job[TrainResult]:
-    """Train on a pair list, or on entries that are first written to ``<output's stem>-pairs``."""
+    """Train on a pair list, or on entries that are first written to ``<output's stem>-pairs``.
+
+    ``watched`` is the CT whose slice in view is previewed.
+
+    Raises
+    ------
+    ConfigError
+        If the output's folder cannot be made or written to.
+    """
     from napari_ct2mri.app import workflows
     from napari_ct2mri.app.flags import config_from_flags
 
     config = config_from_flags(preset, dict(leaves))
-    if not isinstance(pairs, Path):
-        folder = output.with_name(f"{output.stem}-pairs")
+    pairs = yield from _pairs_on_disk(pairs, output)
+    ct = yield from _shown(watched)
+    job = workflows.train(pairs, output, config, contrast=contrast, init=init, watched=ct)
+    return (yield from job)
+
+
+def resume(
+    pairs: Path | Sequence[PairEntry],
+    output: Path,
+    *,
+    contrast: str | None = None,
+    watched: Watched | None = None,
+) -> Job[TrainResult]:
+    """Go on with the run that wrote ``output``, with its own settings; see :func:`train`."""
+    from napari_ct2mri.app import workflows
+
+    pairs = yield from _pairs_on_disk(pairs, output)
+    ct = yield from _shown(watched)
+    job = workflows.train(pairs, output, None, contrast=contrast, resume=True, watched=ct)
+    return (yield from job)
+
+
+def _pairs_on_disk(pairs: Path | Sequence[PairEntry], output: Path) -> Job[Path]:
+    if isinstance(pairs, Path):
+        return pairs
+    folder = output.with_name(f"{output.stem}-pairs")
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        pairs = yield from save_pairs(folder / "pairs.csv", pairs)
-    return (yield from workflows.train(pairs, output, config, contrast=contrast, init=init))
+        return (yield from save_pairs(folder / "pairs.csv", pairs))
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(
+            f"{folder}: the pairs cannot be written there ({reason}); save the model elsewhere"
+        ) from error
+
+
+def _shown(watched: Watched | None) -> Job[Volume | None]:
+    """The watched CT as a viewer shows it, on closest axes."""
+    from napari_ct2mri.imaging.volume import closest_axes
+
+    if watched is None:
+        return None
+    ct, series = watched
+    if isinstance(ct, Path):
+        ct = yield from read(ct, series=series or None, modality="CT")
+    return closest_axes(ct)[0]
 
 
 def _row(path: Path, number: int, entry: PairEntry) -> PairRow:

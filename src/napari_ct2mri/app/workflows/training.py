@@ -20,7 +20,7 @@ __all__ = ["settings_of", "train"]
 def train(
     pairs: Path,
     output: Path,
-    config: TrainConfig,
+    config: TrainConfig | None,
     *,
     contrast: str | None = None,
     init: str | Path | None = None,
@@ -32,6 +32,8 @@ def train(
 
     Parameters
     ----------
+    config : TrainConfig or None
+        None: the settings of the run to resume.
     contrast : str, optional
         Only the rows of this contrast.
     init : str or Path, optional

@@ -1,0 +1,104 @@
+"""A layer with what a network in training makes of the slice in view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.jobs import Preview
+from napari_ct2mri.widgets.maps import map_attributes
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image, Layer
+    from napari.utils.events import Event
+
+__all__ = ["PreviewLayer"]
+
+
+class PreviewLayer:
+    """One slice that lies on a CT layer, where somebody looks, and is renewed as it is learnt.
+
+    It holds a slice and not a volume, so that nothing that was made by older weights is seen. Once
+    the person takes it out, or its CT, it does not come back. No panel takes it for an MR.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    source : napari layer
+        The CT.
+    ct : Volume
+        ``source`` as the viewer shows it.
+    look_at : callable
+        Told the index of each slice that comes into view, and None when nobody looks any more.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        source: Layer,
+        ct: Volume,
+        look_at: Callable[[int | None], None],
+    ) -> None:
+        self.layer: Image | None = None
+        self._viewer, self._source, self._look_at = viewer, source, look_at
+        self._attributes = map_attributes(source, ct, f"{source.name} · preview")
+        self._depth = len(ct.data)
+        self._index: int | None = None  # that was told last
+        self._is_over = False
+        viewer.dims.events.current_step.connect(self._follow)
+        viewer.layers.events.removed.connect(self._follow_removed)
+        self._follow()
+
+    def show(self, event: Preview) -> None:
+        """Show one preview."""
+        if self._is_over:
+            return
+        scale, start = self._attributes["scale"], self._attributes["translate"]
+        translate = (start[0] + event.index * scale[0], *start[1:])
+        name = f"{self._source.name} · preview {event.contrast}, {event.label}"
+        data: NDArray[np.float32] = event.slice_[None]
+        if self.layer is None:
+            attributes = self._attributes | {"name": name, "translate": translate}
+            active = self._viewer.layers.selection.active
+            self.layer = self._viewer.add_image(data, **attributes)
+            self._viewer.layers.selection.active = active  # the person keeps their layer
+            return
+        if not np.allclose(self.layer.translate, translate):
+            self.layer.translate = translate
+        self.layer.data = data
+
+    def end(self, *, keep: str = "") -> None:
+        """Take it out, or, with a name, leave it as it is."""
+        if self._is_over:
+            return
+        self._stop()
+        if self.layer is None:
+            return
+        if keep:
+            self.layer.name = keep
+        else:
+            self._viewer.layers.remove(self.layer)
+
+    def _follow(self, _: Event | None = None) -> None:
+        axial = float(self._source.world_to_data(self._viewer.dims.point)[0])
+        index = round(axial) if self._source.ndim > 2 else 0
+        if index != self._index and 0 <= index < self._depth:
+            self._index = index
+            self._look_at(index)
+
+    def _follow_removed(self, event: Event) -> None:
+        if event.value is self.layer:
+            self._stop()
+        elif event.value is self._source:
+            self.end()
+
+    def _stop(self) -> None:
+        self._is_over = True
+        self._viewer.dims.events.current_step.disconnect(self._follow)
+        self._viewer.layers.events.removed.disconnect(self._follow_removed)
+        self._look_at(None)
