@@ -322,7 +322,7 @@ def test_a_volume_in_memory_in_a_child_process(model: Path) -> None:
         model=model,
         device="cpu",
     )
-    assert process.wait(60)
+    assert process.wait(300)  # a child yields to all other work of a busy machine
     (mr,) = outcome
     assert isinstance(mr, Volume)
     assert mr.geometry == OBLIQUE

@@ -22,7 +22,8 @@ from napari_ct2mri.app.flags import (
 )
 from napari_ct2mri.app.terminal import asked_to_end, run_in_terminal, watch
 from napari_ct2mri.config import Preset
-from napari_ct2mri.errors import Ct2MriError, FirmwareError, JobCancelled
+from napari_ct2mri.errors import Ct2MriError, FirmwareError, JobCancelled, PortError
+from napari_ct2mri.pix2pix.engines import EngineName, Precision
 
 __all__ = ["app", "main"]
 
@@ -71,6 +72,12 @@ NoPatientData = Annotated[
 Published = Annotated[
     bool,
     Parameter(help="As Isola et al. ran it: each slice's own statistics, dropout on."),
+]
+EngineFlag = Annotated[
+    EngineName, Parameter(help="What computes; auto is the fastest that is installed.")
+]
+PrecisionFlag = Annotated[
+    Precision, Parameter(help="int8 is faster and rounds: see docs/speed.md; never by itself.")
 ]
 
 app = App(
@@ -262,6 +269,8 @@ def synthesize(
         Parameter(help="A volume: how far the MRs of a CT and of its mirror image lie apart."),
     ] = None,
     device: Device = "auto",
+    engine: EngineFlag = "auto",
+    precision: PrecisionFlag = "float",
 ) -> None:
     """Make an MR of every CT in INPUT, on the CT's own grid."""
     from napari_ct2mri.app import show, workflows
@@ -280,6 +289,8 @@ def synthesize(
         patient_data=not no_patient_data,
         spread=spread,
         device=device,
+        engine=engine,
+        precision=precision,
     )
     show.outputs(run_in_terminal(job).outputs)
 
@@ -299,6 +310,8 @@ def evaluate(
     native: Native = False,
     published: Published = False,
     device: Device = "auto",
+    engine: EngineFlag = "auto",
+    precision: PrecisionFlag = "float",
 ) -> None:
     """Measure predictions against real MR, and say whether the model has seen the patients."""
     from napari_ct2mri.app import show, workflows
@@ -313,6 +326,8 @@ def evaluate(
         native=native,
         published=published,
         device=device,
+        engine=engine,
+        precision=precision,
     )
     show.evaluated(run_in_terminal(job))
 
@@ -503,6 +518,8 @@ def _fail(text: str, code: int) -> int:
 
 def _in_words(error: Exception) -> str:
     """One line for what was expected to go wrong, and for what was not."""
+    if isinstance(error, PortError):
+        return f"{error}; `ct2mri ports` shows what is where"
     if isinstance(error, Ct2MriError):
         return str(error)
     if isinstance(error, CycloptsError):

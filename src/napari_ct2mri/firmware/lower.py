@@ -150,17 +150,10 @@ def unet_layers(levels: int) -> list[Layer]:
 
 def _fold(block: Any, kind: Kind) -> tuple[Floats, Floats]:
     """Weights (phases, N, taps) and bias (N,) of a block, its batch norm folded in (Q14)."""
-    kernel = block.conv.weight.detach().double().numpy()
+    from napari_ct2mri.pix2pix.onnx import folded
+
+    kernel, bias = folded(block)
     kernel = kernel if kind is Kind.DOWN else kernel.transpose(1, 0, 2, 3)  # (N, C, 4, 4)
-    bias = np.zeros(len(kernel)) if block.conv.bias is None else block.conv.bias.detach().numpy()
-    if hasattr(block.norm, "running_mean"):
-        norm = block.norm
-        mean, var, gamma, beta = (
-            t.detach().double().numpy()
-            for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-        )
-        gain = gamma / np.sqrt(var + norm.eps)
-        kernel, bias = kernel * gain[:, None, None, None], beta + (bias - mean) * gain
     if kind is Kind.DOWN:
         each = [kernel]
     else:  # Q10: the taps of phase (p, q) are elements 3 - p - 2r, 3 - q - 2c

@@ -6,80 +6,36 @@ results may differ from the reference in the last bit of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_ct2mri import __version__
-from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware.lower import SLOPE
 from napari_ct2mri.firmware.model import Numbers, QuantLayer, QuantModel
 from napari_ct2mri.firmware.ops import Kind, phases
-
-if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+from napari_ct2mri.pix2pix.onnx import OnnxGraph
 
 __all__ = ["to_onnx"]
 
-_OPSET, _IR = 17, 8
 _BEFORE_TANH = 2.0**-12
 
 
 def to_onnx(model: QuantModel) -> bytes:
-    """The model as an ONNX file: ``ct`` (1, C, H, W) to ``mr`` (1, 1, H, W), float in [-1, 1].
+    """The model as an ONNX file: ``ct`` (n, C, h, w) to ``mr`` (n, 1, h, w), float in [-1, 1].
 
     Raises
     ------
-    FirmwareError
+    ConfigError
         If the package ``onnx`` is not installed.
     """
-    try:
-        from onnx import TensorProto, checker, helper
-    except ImportError as error:
-        raise FirmwareError("ONNX needs the package onnx: pip install onnx") from error
     graph = _Graph()
-    first = model.images[0]
     graph.quantized("ct", "image.0", model.numbers[0])
     for number, each in enumerate(model.layers):
         graph.layer(model, number, each)
-    shapes = {"ct": [1, first.channels, first.height, first.width]}
-    shapes["mr"] = [1, 1, first.height, first.width]
-    ct, mr = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in shapes.items()
-    )
-    made = helper.make_model(
-        helper.make_graph(graph.nodes, "generator", [ct], [mr], graph.tensors),
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR,
-        producer_name="napari-ct2mri",
-        producer_version=__version__,
-    )
-    checker.check_model(made)
-    data: bytes = made.SerializeToString(deterministic=True)
-    return data
+    return graph.to_bytes(["n", model.images[0].channels, "h", "w"], ["n", 1, "h", "w"])
 
 
-class _Graph:
+class _Graph(OnnxGraph):
     """Nodes and constants that grow layer by layer."""
-
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.tensors: list[TensorProto] = []
-
-    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
-        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
 
     def quantized(self, source: str, target: str, numbers: Numbers) -> str:
         """``source`` in steps of ``numbers``; returns the bytes."""
@@ -110,14 +66,8 @@ class _Graph:
             axis=axis,
         )
         bias = self.constant(f"{name}.bias", _bias(model, each, unit))
-        made = self.node(
-            "Conv" if layer.kind is Kind.DOWN else "ConvTranspose",
-            [source, weights, bias],
-            f"{name}.made",
-            kernel_shape=[4, 4],
-            strides=[2, 2],
-            pads=[1, 1, 1, 1],
-        )
+        kind = "Conv" if layer.kind is Kind.DOWN else "ConvTranspose"
+        made = self.convolution(kind, [source, weights, bias], f"{name}.made")
         output = f"image.{layer.output}"
         if layer.activation == "leaky":
             made = self.node("LeakyRelu", [made], f"{name}.active", alpha=SLOPE)

@@ -44,7 +44,9 @@ _CLIPPED = np.linspace(1.0, 0.3, 36)  # parts of the range that are tried
 _BIAS_ROOM = 2.0**29  # a bias in accumulator units stays below
 
 
-def quantize(graph: Graph, slices: Floats, ranges: Ranges = "error") -> Job[QuantModel]:
+def quantize(
+    graph: Graph, slices: Floats, ranges: Ranges = "error", largest_weight: int = 127
+) -> Job[QuantModel]:
     """Quantize ``graph`` by what it does on ``slices``.
 
     Parameters
@@ -54,6 +56,8 @@ def quantize(graph: Graph, slices: Floats, ranges: Ranges = "error") -> Job[Quan
     ranges : "error" or "percentile"
         Where activations are clipped: where the mean squared error is least, or at the 99.99th
         percentile.
+    largest_weight : int
+        1 to 127; 63 leaves weights 7 bits.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def quantize(graph: Graph, slices: Floats, ranges: Ranges = "error") -> Job[Quan
     for done, each in enumerate(graph.layers):
         steps = [next(run) for run in floats]
         numbers.append(_numbers(each.layer, [images[-1] for _, images, _ in steps], ranges))
-        layer, unit = _quantize_layer(each, numbers)
+        layer, unit = _quantize_layer(each, numbers, largest_weight)
         layers.append(layer)
         model = QuantModel(tuple(layers), tuple(numbers), size)
         accs = [accumulate(model, done, [s[i] for i in each.layer.inputs]) for s in stored]
@@ -123,7 +127,7 @@ def _numbers(layer: Layer, images: Sequence[Floats], ranges: Ranges) -> Numbers:
     """Scale and zero point of a layer's output."""
     if layer.activation == "tanh":
         return OUTPUT
-    step = max(1, images[0].size // _SAMPLES)
+    step = max(1, images[0].size // _SAMPLES) | 1  # odd, so that it meets every channel
     values = np.concatenate([image.ravel()[::step] for image in images])
     if ranges == "percentile":
         low, high = np.percentile(values, [100 - _PERCENTILE, _PERCENTILE])
@@ -159,7 +163,7 @@ def _error(values: Floats, numbers: Numbers) -> float:
 
 
 def _quantize_layer(
-    each: FloatLayer, numbers: Sequence[Numbers]
+    each: FloatLayer, numbers: Sequence[Numbers], largest_weight: int
 ) -> tuple[QuantLayer, NDArray[np.float64]]:
     """The layer in integers, and what one step of each channel's accumulator stands for, (N,)."""
     layer = each.layer
@@ -169,7 +173,7 @@ def _quantize_layer(
     ratio = np.array([x.scale / s_x for x in inputs])[which]  # Q11
     folded = each.weights.astype(np.float64) * ratio
     bias = each.bias.astype(np.float64)
-    s_w = np.abs(folded).max(axis=(0, 2)) / 127
+    s_w = np.abs(folded).max(axis=(0, 2)) / largest_weight
     s_w = np.maximum(s_w, np.maximum(np.abs(bias), 1e-30) / (s_x * _BIAS_ROOM))
     weights = round_half_away(folded / s_w[:, None]).astype(np.int8)
     zeros = np.array([x.zero_point for x in inputs])[which]

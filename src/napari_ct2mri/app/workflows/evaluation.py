@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.app.workflows.baselines import read_baselines
+from napari_ct2mri.app.workflows.engines import Engines
 from napari_ct2mri.app.workflows.predictions import (
     FolderPredictions,
     ModelPredictions,
@@ -25,6 +26,7 @@ from napari_ct2mri.jobs import Job, Notice, Progress
 
 if TYPE_CHECKING:
     from napari_ct2mri.evaluation import Example, Label, PatientImages, Report, SliceFigures
+    from napari_ct2mri.pix2pix.engines import EngineName, Precision
     from napari_ct2mri.pix2pix.pairs import PairList, Split
 
 __all__ = ["Evaluated", "evaluate"]
@@ -52,6 +54,8 @@ def evaluate(
     native: bool = False,
     published: bool = False,
     device: str = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "float",
 ) -> Job[Evaluated]:
     """Measure a model, or a folder of predictions, on the pairs of one split.
 
@@ -65,7 +69,7 @@ def evaluate(
         The folder of the report; written at the very end.
     model, predictions
         One of them; by default the default model.
-    native, published
+    native, published, engine, precision
         See :func:`~napari_ct2mri.app.workflows.synthesize`; for a model only.
 
     Raises
@@ -84,10 +88,12 @@ def evaluate(
         name, checkpoint = load_model(model)
         rows, left_out = makeable(rows, checkpoint)
         notes += [left_out] if left_out else []
+        engines = Engines(engine, precision, device, published=published)
+        notes += ["computed in 8 bits"] if precision == "int8" else []
         source = ModelPredictions(
-            name, checkpoint, native=native, published=published, device=device
+            name, checkpoint, engines, native=native, published=published, device=device
         )
-    elif model is not None or native or published:
+    elif model is not None or native or published or (engine, precision) != ("auto", "float"):
         raise ConfigError("--predictions are read, not made; leave --model and its flags out")
     else:
         source = FolderPredictions(predictions)

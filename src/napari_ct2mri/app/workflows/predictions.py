@@ -17,6 +17,7 @@ from napari_ct2mri.evaluation import Label
 from napari_ct2mri.jobs import Job, Progress
 
 if TYPE_CHECKING:
+    from napari_ct2mri.app.workflows.engines import Engines
     from napari_ct2mri.app.workflows.reference import Reference
     from napari_ct2mri.imaging.fingerprint import Fingerprint
     from napari_ct2mri.pix2pix.checkpoint import Checkpoint
@@ -60,10 +61,17 @@ class ModelPredictions:
     """Runs a checkpoint on each patient, all its slices together."""
 
     def __init__(
-        self, name: str, checkpoint: Checkpoint, *, native: bool, published: bool, device: str
+        self,
+        name: str,
+        checkpoint: Checkpoint,
+        engines: Engines,
+        *,
+        native: bool,
+        published: bool,
+        device: str,
     ) -> None:
         self.name = Path(name).stem + (" as published" if published else "")
-        self._checkpoint = checkpoint
+        self._checkpoint, self._engines = checkpoint, engines
         self._native = native
         self._published = published
         self._device = device
@@ -73,12 +81,16 @@ class ModelPredictions:
         """Synthesize, and keep the slices that can be measured."""
         from napari_ct2mri.pix2pix.synthesis import synthesize
 
+        contrast, engine = reference.pair.contrast, None
+        if not self._published:
+            engine = yield from self._engines.open(self._checkpoint, contrast)
         mr = yield from synthesize(
             reference.pair.ct,
             self._checkpoint,
-            contrast=reference.pair.contrast,
+            contrast=contrast,
             native=self._native,
             published=self._published,
+            engine=engine,
             device=self._device,
         )
         return mr.data[reference.slices].astype(np.float32, copy=False)

@@ -1,0 +1,141 @@
+"""What runs a model: the fastest engine in float or, if asked for, in 8 bits."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from napari_ct2mri import __version__
+from napari_ct2mri.errors import ConfigError
+from napari_ct2mri.jobs import Job, Notice
+
+if TYPE_CHECKING:
+    from napari_ct2mri.pix2pix.checkpoint import Checkpoint
+    from napari_ct2mri.pix2pix.engines import Engine, EngineName, Precision
+
+__all__ = ["Engines"]
+
+
+class Engines:
+    """Opens engines, each model and contrast once.
+
+    Parameters
+    ----------
+    engine : EngineName
+    precision : "float" or "int8"
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``mps``; int8 computes on the CPU.
+    published : bool
+        Whether the model shall run as published, which only torch in float can.
+
+    Raises
+    ------
+    ConfigError
+        If these do not go together, or the engine is not installed.
+    """
+
+    def __init__(
+        self,
+        engine: EngineName = "auto",
+        precision: Precision = "float",
+        device: str = "auto",
+        *,
+        published: bool = False,
+    ) -> None:
+        from torch import device as torch_device
+
+        from napari_ct2mri.pix2pix.engines import pick_engine
+        from napari_ct2mri.pix2pix.networks import pick_device
+
+        if published and (engine not in ("auto", "torch") or precision != "float"):
+            raise ConfigError(
+                "--published draws dropout anew for each slice, which only --engine torch in float "
+                "can; leave --engine and --precision out"
+            )
+        if precision == "int8" and device not in ("auto", "cpu"):
+            raise ConfigError(f"--precision int8 computes on the CPU, not on {device}")
+        is_whole = precision == "float"
+        place = pick_device(device) if is_whole else torch_device("cpu")
+        self._name = "torch" if published else pick_engine(engine, place)
+        if not is_whole and self._name == "torch":
+            raise ConfigError(
+                "--precision int8 needs the engine openvino, or onnxruntime: "
+                "pip install 'napari-ct2mri[openvino]'"
+            )
+        self._precision, self._device = precision, device
+        self._open: dict[tuple[str, str], Engine] = {}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """For the manifest."""
+        return {"engine": self._name, "precision": self._precision}
+
+    def open(self, model: Checkpoint, contrast: str) -> Job[Engine]:
+        """One that makes ``contrast``; in float the same for all contrasts of a model.
+
+        Raises
+        ------
+        ConfigError, FirmwareError
+            If the engine refuses the model, or it has no integer form.
+        """
+        from napari_ct2mri.pix2pix.engines import open_engine
+
+        is_whole = self._precision == "float"
+        key = _digest(model), "" if is_whole else contrast
+        if key not in self._open:
+            if is_whole:
+                self._open[key] = open_engine(model, self._name, self._device)
+            else:
+                self._open[key] = yield from self._open_quantized(model, contrast)
+        return self._open[key]
+
+    def _open_quantized(self, model: Checkpoint, contrast: str) -> Job[Engine]:
+        """From the user's cache, or calibrated and kept there."""
+        from napari_ct2mri.firmware.desktop import quantized_onnx
+        from napari_ct2mri.pix2pix.engines import open_onnx
+
+        path = _cached(model, contrast)
+        if path.is_file():
+            try:
+                return open_onnx(path.read_bytes(), self._name, (contrast,))
+            except (OSError, ConfigError):
+                yield Notice(f"{path}: damaged; the model is quantized anew")
+        data = yield from quantized_onnx(model, contrast)
+        engine = open_onnx(data, self._name, (contrast,))
+        try:
+            _keep(data, path)
+        except OSError as error:
+            yield Notice(f"{path}: could not be kept for next time: {error.strerror}")
+        return engine
+
+
+def _digest(model: Checkpoint) -> str:
+    """Of weights and settings, SHA-256."""
+    digest = hashlib.sha256(model.config.model.model_dump_json().encode())
+    for name, tensor in sorted(model.weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _cached(model: Checkpoint, contrast: str) -> Path:
+    from platformdirs import user_cache_path
+
+    from napari_ct2mri.firmware.desktop import RECIPE
+
+    what = f"{_digest(model)} {contrast} {RECIPE} {__version__}"
+    name = hashlib.sha256(what.encode()).hexdigest()
+    return user_cache_path("napari-ct2mri") / "int8" / f"{name}.onnx"
+
+
+def _keep(data: bytes, path: Path) -> None:
+    """Write it whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
