@@ -11,6 +11,7 @@ from heads import head_pair
 from napari.utils.notifications import Notification, notification_manager
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QSettings
 
 from napari_ct2mri.imaging.io import write_volume
 from napari_ct2mri.jobs import run_job
@@ -29,6 +30,13 @@ OpenPanel = Callable[[str], Any]
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _no_memory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Panels remember in a folder of the test's own, not in the person's settings."""
+    folder = str(tmp_path_factory.mktemp("settings"))
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,11 @@ class LayerChooser(QComboBox):
         self._is_chosen = True
 
     def _refill(self, event: Event | None = None) -> None:
-        """Take the viewer's layers, newest first; keep the choice while its layer is there."""
+        """Take the viewer's layers, newest first; keep the choice while its layer is there.
+
+        Until the person has chosen, a layer that comes is looked at first; and when there is no
+        choice yet, the layer that is selected in the viewer.
+        """
         from napari.layers import Image
 
         before = self.layer()
@@ -132,14 +137,19 @@ class LayerChooser(QComboBox):
             self.addItem(layer.name, layer)
             self.setItemData(self.count() - 1, layer.name, Qt.ItemDataRole.ToolTipRole)
         self._is_chosen &= before is None or before in layers
-        keep = before if self._is_chosen and before in layers else self._best(layers)
-        self.setCurrentIndex(self._index(keep))
+        if self._is_chosen and before in layers:
+            best = before
+        else:
+            comes = event.value if event is not None and event.type == "inserted" else None
+            likely = (comes, before or self._viewer.layers.selection.active)
+            best = self._best([*(layer for layer in likely if layer in layers), *layers])
+        self.setCurrentIndex(self._index(best))
         self.blockSignals(False)
         if self.layer() is not before:
             self.currentIndexChanged.emit(self.currentIndex())
 
     def _best(self, layers: list[Layer]) -> Layer | None:
-        """The newest layer of the right kind, else one of unknown kind, never a wrong one."""
+        """The first layer of the right kind, else one of unknown kind, never a wrong one."""
         for layer in layers:
             origin = layer_origin(layer)
             if (
@@ -178,6 +188,16 @@ class OutputField(QWidget):
     def path(self) -> Path:
         """What is written in the field."""
         return Path(self.line.text().strip()).expanduser()
+
+    def to_remember(self) -> str:
+        """The path as it is written."""
+        return self.line.text()
+
+    def recall(self, text: str) -> None:
+        """Write a path again, if its folder is still there."""
+        with suppress(OSError):
+            if text.strip() and Path(text.strip()).expanduser().parent.is_dir():
+                self.line.setText(text)
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, self._title, str(self.path()), self._kinds)

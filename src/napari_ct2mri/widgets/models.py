@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from qtpy.QtCore import Signal
@@ -33,8 +34,10 @@ class ModelChooser(QWidget):
         self.combo = narrow(QComboBox())
         if none:
             self.combo.addItem(none, None)
-        for card in sorted(models(), key=lambda card: (card.name != DEFAULT_MODEL, card.name)):
+        released = sorted(models(), key=lambda card: (card.name != DEFAULT_MODEL, card.name))
+        for card in released:
             self._add(card.name, card)
+        self._released = frozenset(card.path for card in released)
         self._show_summary()
         self.combo.currentIndexChanged.connect(self._show_summary)
         button = browse_button("Choose a checkpoint file", self._browse)
@@ -69,6 +72,23 @@ class ModelChooser(QWidget):
             self.failed.emit(error)
             return
         self.combo.setCurrentIndex(self.combo.count() - 1)
+
+    def to_remember(self) -> str:
+        """The name of a released model or of none, the path of another."""
+        card = self.choice()
+        if card is None or card.path in self._released:
+            return str(self.combo.currentText())
+        return str(card.path)
+
+    def recall(self, text: str) -> None:
+        """Choose a model again; one that is gone or damaged is passed over."""
+        if (index := self.combo.findText(text)) >= 0:
+            self.combo.setCurrentIndex(index)
+            return
+        with suppress(Ct2MriError, OSError):
+            path = Path(text)
+            self._add(path.name, read_card(path))
+            self.combo.setCurrentIndex(self.combo.count() - 1)
 
     def _add(self, text: str, card: ModelCard) -> None:
         self.combo.addItem(text, card)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QMainWindow,
+    QMessageBox,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
@@ -25,12 +26,13 @@ from qtpy.QtWidgets import (
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.jobs import Event, Job, Notice
 from napari_ct2mri.widgets.job import QtJob
+from napari_ct2mri.widgets.memory import Remembers, remember
 from napari_ct2mri.widgets.words import Course
 
 if TYPE_CHECKING:
     import napari.viewer
 
-__all__ = ["Panel"]
+__all__ = ["Panel", "may_close"]
 
 _BAR_STEPS = 1000
 _NOTES_PX = 84
@@ -88,6 +90,19 @@ class Panel(QWidget):
 
     def on_event(self, event: Event) -> None:
         """Take an event beyond what the progress bar shows of it."""
+
+    def at_work(self) -> tuple[str, ...]:
+        """What would be lost if the window closed now, a phrase each; it is asked about."""
+        return (f"{self.go.text()}: {self.status.text()}",) if self.job.is_running else ()
+
+    def abandon(self) -> None:
+        """End what the panel is at, cleanly, and hear no more of it."""
+        self.job.abandon()
+
+    def remember(self, **fields: QWidget | Remembers) -> None:
+        """Take up what was chosen last in these fields, in this order, and keep what will be."""
+        for name, field in fields.items():
+            remember(type(self).__name__, name, field)
 
     def section(self, title: str) -> QFormLayout:
         """A titled part of the form; its fields shrink with the dock."""
@@ -173,22 +188,29 @@ class Panel(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Notice being taken out of the window: napari's x button does that and no more."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is None:
-                self.job.abandon()
-            else:
-                self._follow(self.window())
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.abandon()
+        if event.type() == QEvent.Type.Show:
+            self._follow()
         return bool(super().event(event))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
-        """Stop the job when the viewer's window closes, however long Qt keeps the panel."""
-        is_closed = event.type() == QEvent.Type.Hide and not event.spontaneous()
-        if is_closed and watched is self._main_window:
-            self.job.abandon()
+        """Ask before the viewer's window closes on a job; end the job when it has closed."""
+        if watched is self._main_window:
+            if event.type() == QEvent.Type.Close and not may_close(self._main_window, event):
+                event.ignore()
+                return True
+            if event.type() == QEvent.Type.Hide and not event.spontaneous():
+                self.abandon()
+                self._main_window = None  # found again should it be shown again
         return False
 
-    def _follow(self, window: QWidget) -> None:
-        if isinstance(window, QMainWindow) and window is not self._main_window:
+    def _follow(self) -> None:
+        """Watch the viewer's window, of which a floating panel is a child too."""
+        window = self.parentWidget()
+        while window is not None and not isinstance(window, QMainWindow):
+            window = window.parentWidget()
+        if window is not None and window is not self._main_window:
             self._main_window = window
             window.installEventFilter(self)
 
@@ -216,3 +238,48 @@ class Panel(QWidget):
         foot.addWidget(self.notes)
         whole.addLayout(foot)
         self.setMinimumWidth(_WIDTH_PX)
+
+
+def may_close(window: QMainWindow, event: QEvent) -> bool:
+    """Whether a viewer's window may close now; ends what its panels are at if a person says so.
+
+    Asked is once for all panels, and only where one is at work. A program that closes its viewer
+    is not asked: ``Viewer.close()`` closes what the window holds before the window, where the
+    cross, Ctrl-W and Ctrl-Q close the window first.
+    """
+    content = window.centralWidget()
+    is_programs = not window.isVisible() or content is None or not _is_any_open(content)
+    panels = [panel for panel in window.findChildren(Panel) if panel.at_work()]
+    if is_programs or not panels:
+        return True
+    if not _asked(window, [phrase for panel in panels for phrase in panel.at_work()]):
+        window._quit_app = False  # set by Ctrl-Q: the next close would end napari unasked
+        return False
+    for panel in panels:
+        panel.abandon()
+    if not event.spontaneous():
+        return True
+    QTimer.singleShot(0, window.close)  # by the cross napari would ask a second question
+    return False
+
+
+def _is_any_open(content: QWidget) -> bool:
+    parts = content.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    return any(not part.isHidden() for part in parts)
+
+
+def _asked(window: QMainWindow, phrases: list[str]) -> bool:
+    box = QMessageBox(window)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle("Still at work")
+    box.setText("\n".join(phrases))
+    box.setInformativeText(
+        "End this and close the window? What was finished is kept, of a training its last "
+        "checkpoint."
+    )
+    end = box.addButton("End and close", QMessageBox.ButtonRole.DestructiveRole)
+    keep = box.addButton("Keep the window", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(keep)
+    box.setEscapeButton(keep)
+    box.exec()
+    return box.clickedButton() is end

@@ -1,0 +1,230 @@
+"""What all panels share: what is remembered, and the question before a window closes on a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDoubleSpinBox,
+    QLineEdit,
+    QMainWindow,
+    QMessageBox,
+    QSpinBox,
+)
+from sheep import count
+
+from conftest import PATIENCE_MS, MakeViewer
+from napari_ct2mri.jobs import Event
+from napari_ct2mri.widgets.forms import OutputField
+from napari_ct2mri.widgets.models import ModelChooser
+from napari_ct2mri.widgets.panel import Panel
+
+
+class Counting(Panel):
+    def __init__(self, viewer: Viewer, left_behind: Path) -> None:
+        super().__init__(viewer, "Count")
+        self.left_behind = left_behind
+
+    def start(self) -> None:
+        self.run(lambda result: None, count, self.left_behind)
+
+    def on_event(self, event: Event) -> None:
+        self.saw = event
+
+
+# ---------------------------------------------------------------- memory
+
+
+def filled(folder: Path) -> tuple[Panel, dict[str, Any]]:
+    """A panel with a field of every kind."""
+    panel = Panel(Viewer.__new__(Viewer), "go")
+    fields = {
+        "kind": QComboBox(),
+        "count": QSpinBox(),
+        "share": QDoubleSpinBox(),
+        "path": QLineEdit(),
+        "deep": QCheckBox(),
+        "output": OutputField("Save as", "", folder / "default.safetensors"),
+        "model": ModelChooser(),
+    }
+    fields["kind"].addItems(["a", "b", "c"])
+    panel.remember(**fields)
+    return panel, fields
+
+
+def test_what_was_chosen_last_is_there_again(qtbot: QtBot, tmp_path: Path, model: Path) -> None:
+    first, fields = filled(tmp_path)
+    qtbot.addWidget(first)
+    fields["kind"].setCurrentText("c")
+    fields["count"].setValue(17)
+    fields["share"].setValue(0.25)
+    fields["path"].setText(str(tmp_path))
+    fields["deep"].setChecked(True)
+    fields["output"].line.setText(str(tmp_path / "mine.safetensors"))
+    fields["model"].add_file(model)
+    second, again = filled(tmp_path)
+    qtbot.addWidget(second)
+    assert again["kind"].currentText() == "c"
+    assert again["count"].value() == 17
+    assert again["share"].value() == 0.25
+    assert again["path"].text() == str(tmp_path)
+    assert again["deep"].isChecked()
+    assert again["output"].path() == tmp_path / "mine.safetensors"
+    assert again["model"].required().path == model
+
+
+def test_what_is_gone_falls_back(qtbot: QtBot, tmp_path: Path, model: Path) -> None:
+    first, fields = filled(tmp_path)
+    qtbot.addWidget(first)
+    away = tmp_path / "away"
+    away.mkdir()
+    lost = away / "lost.safetensors"
+    lost.write_bytes(model.read_bytes())
+    fields["path"].setText(str(away))
+    fields["output"].line.setText(str(away / "mine.safetensors"))
+    fields["model"].add_file(lost)
+    fields["kind"].addItem("d")
+    fields["kind"].setCurrentText("d")
+    lost.unlink()
+    away.rmdir()
+    second, again = filled(tmp_path)
+    qtbot.addWidget(second)
+    assert again["path"].text() == ""
+    assert again["output"].path() == tmp_path / "default.safetensors"
+    assert again["model"].required().path != lost
+    assert again["kind"].currentText() == "a"
+
+
+# ---------------------------------------------------------------- closing
+
+
+@pytest.fixture
+def counting(
+    make_napari_viewer: MakeViewer,
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[Viewer, Counting]]:
+    """A visible viewer with a panel whose job runs."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # the child's
+    viewer = make_napari_viewer(show=True)
+    panel = Counting(viewer, tmp_path / "left")
+    viewer.window.add_dock_widget(panel, name="Counting")
+    panel.go.click()
+    qtbot.waitUntil(lambda: hasattr(panel, "saw"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: panel.isVisible(), timeout=PATIENCE_MS)
+    window = viewer.window._qt_window
+    yield viewer, panel
+    panel.job.abandon()
+    if not is_open(window) and hasattr(viewer.window, "_qt_window"):
+        del viewer.window._qt_window  # closed by a person; the fixture would close it again
+
+
+def is_open(window: QMainWindow) -> bool:
+    """Whether a window is there and visible; Qt deletes it when it has closed."""
+    try:
+        return window.isVisible()
+    except RuntimeError:
+        return False
+
+
+def press(role: QMessageBox.ButtonRole, seen: list[str]) -> None:
+    """Press a button of the question as soon as it is there."""
+
+    def look() -> None:
+        box = QApplication.activeModalWidget()
+        if isinstance(box, QMessageBox):
+            seen.append(box.text() + "\n" + box.informativeText())
+            (button,) = [b for b in box.buttons() if box.buttonRole(b) == role]
+            button.click()
+        else:
+            if isinstance(box, ConfirmCloseDialog):  # napari's own question comes first
+                box.close_btn.click()
+            QTimer.singleShot(50, look)
+
+    QTimer.singleShot(50, look)
+
+
+def cross(window: Any) -> None:
+    """The cross of the window, as the window system reports it."""
+    QApplication.sendEvent(window.windowHandle(), QCloseEvent())
+
+
+def ctrl_w(window: Any) -> None:
+    """What napari calls, after a question of its own where it is set to ask."""
+    window.close(quit_app=False, confirm_need=True)
+
+
+def ctrl_q(window: Any) -> None:
+    """What napari calls, likewise."""
+    window.close(quit_app=True, confirm_need=True)
+
+
+Way = Callable[[Any], None]
+
+
+@pytest.mark.parametrize("way", [cross, ctrl_w, ctrl_q])
+def test_closing_on_a_job_asks_and_keeps_the_window(
+    way: Way, counting: tuple[Viewer, Counting]
+) -> None:
+    viewer, panel = counting
+    seen: list[str] = []
+    press(QMessageBox.ButtonRole.RejectRole, seen)
+    way(viewer.window._qt_window)
+    assert is_open(viewer.window._qt_window)
+    assert len(seen) == 1
+    assert seen[0].startswith("Count: ")
+    assert "of 9999 sheep" in seen[0]
+    assert "last checkpoint" in seen[0]
+    assert panel.job.is_running
+    assert not panel.left_behind.exists()
+
+
+@pytest.mark.parametrize("way", [cross, ctrl_w])
+def test_closing_on_a_job_ends_it_cleanly_once_that_is_said(
+    way: Way, counting: tuple[Viewer, Counting], qtbot: QtBot
+) -> None:
+    viewer, panel = counting
+    window = viewer.window._qt_window
+    seen: list[str] = []
+    press(QMessageBox.ButtonRole.DestructiveRole, seen)
+    way(window)
+    qtbot.waitUntil(lambda: not is_open(window), timeout=PATIENCE_MS)
+    assert len(seen) == 1
+    assert not panel.job.is_running
+    qtbot.waitUntil(panel.left_behind.exists, timeout=PATIENCE_MS)
+
+
+def test_a_program_that_closes_its_viewer_is_not_asked(
+    counting: tuple[Viewer, Counting], qtbot: QtBot
+) -> None:
+    viewer, panel = counting
+    seen: list[QDialog] = []
+    QTimer.singleShot(200, lambda: seen.extend(filter(None, [QApplication.activeModalWidget()])))
+    viewer.close()
+    assert not panel.job.is_running
+    qtbot.waitUntil(panel.left_behind.exists, timeout=PATIENCE_MS)
+    assert not seen
+
+
+def test_closing_without_a_job_does_not_ask(
+    counting: tuple[Viewer, Counting], qtbot: QtBot
+) -> None:
+    viewer, panel = counting
+    panel.job.cancel()
+    qtbot.waitUntil(lambda: not panel.job.is_running, timeout=PATIENCE_MS)
+    window = viewer.window._qt_window
+    cross(window)
+    assert not is_open(window)
