@@ -19,6 +19,7 @@ __all__ = [
     "JobError",
     "LinkError",
     "PairError",
+    "PortError",
     "TrainingError",
     "VolumeError",
 ]
@@ -73,6 +74,10 @@ class ContainerError(FirmwareError):
 
 class LinkError(Ct2MriError):
     """A board cannot be reached, falls silent, or does not speak as agreed."""
+
+
+class PortError(LinkError):
+    """There is no board at that port; at another one may be."""
 
 
 class BoardError(LinkError):

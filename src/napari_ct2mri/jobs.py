@@ -21,6 +21,7 @@ __all__ = [
     "EpochDone",
     "Event",
     "Job",
+    "Kept",
     "Notice",
     "Paused",
     "Preview",
@@ -53,6 +54,13 @@ class Progress(Event):
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
     """A sentence that must not be lost: what was skipped, guessed or corrected."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Event):
+    """What is left of the job if it is cancelled from here on: "nothing is written yet"."""
 
     text: str
 
@@ -139,12 +147,15 @@ def run_job(
     JobCancelled
         If ``is_cancelled`` said so.
     """
+    kept = "what was finished before is kept"
     try:
         event = next(job)
         while True:
+            if isinstance(event, Kept):
+                kept = event.text
             on_event(event)
             if is_cancelled():
-                raise JobCancelled("cancelled; what was finished before is kept")
+                raise JobCancelled(f"cancelled; {kept}")
             event = job.send(in_view())
     except StopIteration as stop:
         result: R = stop.value

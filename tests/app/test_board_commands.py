@@ -29,12 +29,13 @@ from napari_ct2mri.app.cli import main
 from napari_ct2mri.app.terminal import Terminal, _bars
 from napari_ct2mri.app.workflows.manifest import read_manifest
 from napari_ct2mri.app.workflows.monitor import _named
-from napari_ct2mri.errors import LinkError
+from napari_ct2mri.errors import JobCancelled, LinkError
 from napari_ct2mri.firmware.container import ABI, Container, pack, seal, unpack
 from napari_ct2mri.firmware.reference import run as run_reference
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import Notice, Progress, run_job
+from napari_ct2mri.link.ports import Port
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path += [str(TESTS), str(TESTS / "firmware")]
@@ -227,7 +228,7 @@ def test_a_push_goes_on_after_ctrl_c(
     capsys.readouterr()
     command("push", folder, "--port", port)
     out, err = capsys.readouterr()
-    sent, kept = (int(out.split(word)[0].split()[-1]) for word in (" of", " kept of a broken push"))
+    sent, kept = (int(out.split(word)[0].split()[-1]) for word in (" of", " there already"))
     assert kept > 0
     assert sent + kept == -(-len(data) // 4096)
     assert f"note: {kept} of {sent + kept} blocks are there already" in err
@@ -504,6 +505,27 @@ def test_neighbours_of_the_slice_in_view_are_ready(
 
 
 @needs_compiler
+def test_the_same_slice_is_neither_sent_nor_computed_again(ready: str, tmp_path: Path) -> None:
+    with workflows.Live(ready, look_ahead=False) as live:
+        live.show(read_volume(ct_file(tmp_path / "ct.nii.gz")))
+        for _ in range(3):  # on its way
+            live.ask(1)
+        first = until(live)
+        assert live.stats().slices == 1
+        live.ask(1)  # came last
+        assert until(live) is first
+        assert live.stats().slices == 1
+        live.ask(2)
+        live.ask(1)
+        assert until(live).k in (1, 2)
+        live.show(read_volume(ct_file(tmp_path / "other.nii.gz", seed=4)))
+        live.ask(1)  # of another CT
+        made = until(live)
+        assert not np.array_equal(made.mr, first.mr)
+        assert live.stats().slices > 1
+
+
+@needs_compiler
 def test_a_slow_board_is_sent_nothing_ahead(
     ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -675,7 +697,7 @@ def silent() -> Iterator[str]:
 def test_no_such_port(verb: str, project: Path, tmp_path: Path, fails: Fails) -> None:
     before = {"push": [project], "run": [tmp_path / "ct.nii.gz", tmp_path / "mr.nii.gz"]}
     line = fails(verb, *before.get(verb, []), "--port", "/dev/ttyNONE9")
-    assert "/dev/ttyNONE9: no such port; `ct2mri ports` shows what is plugged in" in line
+    assert "/dev/ttyNONE9: no such port; plug the board in, or choose another; `ct2mri po" in line
 
 
 def test_no_permission(project: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -699,7 +721,8 @@ def test_a_busy_port_says_by_whom(project: Path, ready: str, fails: Fails) -> No
 def test_nobody_answers(silent: str, project: Path, fails: Fails) -> None:
     line = fails("push", project, "--port", silent)
     assert f"{silent}: no answer to HELLO within 3 s" in line
-    assert f"a C6748 that was just reset waits for `ct2mri boot --port {silent}`" in line
+    assert "its firmware does not run; a C6748 that was just reset must be booted first" in line
+    assert "rate" not in line  # it has none
 
 
 def test_a_rate_that_the_board_has_not(project: Path, fails: Fails) -> None:
@@ -736,6 +759,66 @@ def test_another_board_than_meant(
     command(verb, *before, "--port", ready, "--board", "host")
 
 
+@pytest.mark.parametrize("verb", ["push", "run", "monitor"])
+def test_no_such_board_and_no_such_rate(
+    verb: str, project: Path, tmp_path: Path, fails: Fails
+) -> None:
+    before = {"push": [project], "run": [tmp_path / "ct.nii.gz", tmp_path / "mr.nii.gz"]}
+    start = [verb, *before.get(verb, []), "--port", "/dev/ttyNONE9"]
+    line = fails(*start, "--board", "foo")
+    assert "there is no board 'foo'; there are host, qemu-vexpress-a9, c6748-lcdk" in line
+    assert "a rate of -1 bit/s; expected one above 0" in fails(*start, "--baud", "-1")
+
+
+@needs_compiler
+def test_a_new_board_says_that_it_has_no_model(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    command("ports", "--port", port)
+    rows = [" ".join(row.split()) for row in capsys.readouterr().out.splitlines()]
+    assert "model no model is committed: push one first" in rows
+
+
+@needs_compiler
+def test_ctrl_c_in_run_says_what_is_left(ready: str, tmp_path: Path) -> None:
+    """Of a single volume nothing; of a list the files so far."""
+    job = workflows.run(ct_file(tmp_path / "ct.nii.gz"), tmp_path / "mr.nii.gz", ready)
+    with pytest.raises(JobCancelled, match=r"^cancelled; nothing was written$"):
+        run_job(job, lambda event: None, lambda: True)
+    assert not (tmp_path / "mr.nii.gz").exists()
+
+
+@needs_compiler
+def test_ctrl_c_in_the_run_of_a_list_says_what_is_left(
+    ready: str, pictures: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    job = workflows.run(pictures, output, ready)
+    with pytest.raises(JobCancelled) as why:
+        run_job(job, lambda event: None, lambda: any(output.rglob("*.png")))
+    assert (
+        str(why.value) == f"cancelled; {len([*output.rglob('*.png')])} files are written and kept"
+    )
+
+
+def test_what_is_in_the_way_of_a_port_is_listed_with_what_to_do(
+    silent: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "napari_ct2mri.link.ports.list_ports", lambda: [Port(silent, "c6748-lcdk", "a probe")]
+    )
+    capsys.readouterr()
+    with held(silent) as pid:
+        command("ports")
+    assert f"(pid {pid}); close that first, or choose another port" in capsys.readouterr().out
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(grp, "getgrgid", lambda _: SimpleNamespace(gr_name="dialout"))
+    command("ports")
+    out = capsys.readouterr().out
+    assert f"{silent}: no permission; join the group that owns it: sudo usermod -aG dial" in out
+
+
 def test_a_file_for_its_folder(project: Path, fails: Fails) -> None:
     path = project / "model.ctm"
     line = fails("push", path, "--port", "/dev/ttyNONE9")
@@ -752,7 +835,9 @@ def test_a_file_for_a_store(firmware: Path, tmp_path: Path, fails: Fails) -> Non
 
 
 def test_no_port_at_all(project: Path, fails: Fails) -> None:
-    assert "no port is named; `ct2mri ports` shows" in fails("push", project, "--port", "")
+    assert "no port is named; choose one; `ct2mri ports` shows" in fails(
+        "push", project, "--port", ""
+    )
 
 
 def test_layers_without_a_name_get_numbers() -> None:
@@ -938,8 +1023,8 @@ def test_qemu_power_cycled_between(project: Path, ready: str, tmp_path: Path, fa
         command("push", project, "--port", running.port)
         with held(running.port) as pid:
             line = fails("run", ct, tmp_path / "mr.nii.gz", "--port", running.port)
-            assert "a simulated board serves one program at a time, and it is held by pyth" in line
-            assert f"(pid {pid}): close it first" in line
+            assert f"ct2mri: {running.port}: held by python" in line
+            assert f"(pid {pid}): close it first, as a simulated board serves one program" in line
     with workflows.start_board(folder, board, tmp_path / "nor") as running:
         command("run", ct, tmp_path / "qemu.nii.gz", "--port", running.port)
         command("monitor", "--once", "--port", running.port)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_ct2mri.errors import LinkError
+from napari_ct2mri.errors import LinkError, PortError
 from napari_ct2mri.link.connection import Connection
 from napari_ct2mri.link.transport import LineLost, SerialLine, users_of
 
@@ -89,7 +89,7 @@ def test_waiting_takes_no_longer_than_asked_nor_less():
 
 
 def test_no_such_port():
-    with pytest.raises(LinkError, match="/dev/ttyNONE9: no such port; `ct2mri ports` shows"):
+    with pytest.raises(PortError, match="/dev/ttyNONE9: no such port; plug the board in, or ch"):
         SerialLine("/dev/ttyNONE9")
 
 
@@ -106,20 +106,20 @@ def test_nobody_listens():
 def test_a_file_is_no_port(tmp_path: Path):
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(LinkError, match=f"^{file}: a file, but no terminal; `ct2mri ports` shows"):
+    with pytest.raises(LinkError, match=f"^{file}: a file, but no terminal; choose another port$"):
         SerialLine(str(file))
-    with pytest.raises(LinkError, match=r"^/dev/null: a device, but no terminal; `ct2mri ports`"):
+    with pytest.raises(LinkError, match=r"^/dev/null: a device, but no terminal; choose another"):
         SerialLine("/dev/null")
 
 
 def test_a_folder_is_no_port(tmp_path: Path):
-    with pytest.raises(LinkError, match=f"^{tmp_path}: a folder, expected a serial port; `ct2mri"):
+    with pytest.raises(LinkError, match=f"^{tmp_path}: a folder, expected a serial port; choose"):
         SerialLine(str(tmp_path))
 
 
 @pytest.mark.parametrize("port", ["", " "])
 def test_no_port_is_named(port: str):
-    with pytest.raises(LinkError, match=r"^no port is named; `ct2mri ports` shows"):
+    with pytest.raises(LinkError, match=r"^no port is named; choose one$"):
         SerialLine(port)
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from qtpy.QtCore import Qt
 
 from conftest import PATIENCE_MS, SMALL, OpenPanel
 from napari_ct2mri.app import workflows
+from napari_ct2mri.app.workflows.board import Obstacle
 from napari_ct2mri.evaluation.metrics import psnr
 from napari_ct2mri.firmware.container import unpack
 from napari_ct2mri.firmware.reference import run as run_reference
@@ -334,11 +336,20 @@ def test_the_budget_before_the_push_is_that_of_the_export(
 ) -> None:
     click(qtbot, ready.estimate)
     settle(ready)
-    exported = board_tasks._rows(board_tasks._exported_budget(project, "host"))
-    assert len(exported) > 5
-    for what, much in exported:
+    exported = board_tasks.exported_budget(project, "host")
+    assert len(exported.rows()) > 5
+    for what, much in exported.rows():
         assert what in ready.budget.text()
         assert much in ready.budget.text()
+    assert ready.summary.text() == exported.summary()
+    assert ready.budget.isVisible()
+    click(qtbot, ready.estimate)
+    assert ready.budget.isHidden()
+    click(qtbot, ready.estimate)
+    assert ready.budget.isVisible()
+    ready.board.setCurrentText("c6748-lcdk")
+    assert ready.budget.isHidden()
+    assert not ready.summary.text()
     assert ready.steps.bars["export"].value() == 0
 
 
@@ -493,6 +504,40 @@ def test_a_port_that_another_program_holds(
     until(qtbot, lambda: "held" not in ready.hint.text())
     go_live(qtbot, ready, board.port)
     assert not users_of(board.port)  # others than this process
+
+
+def test_the_hint_says_what_to_do_about_a_port(ready: Any) -> None:
+    ready.watch.stop()
+    state = workflows.PortState("/dev/ttyX", "host", "a probe", None)
+    locked = Obstacle("no permission", "join the group that owns it: dialout")
+    ready.port.show_ports((replace(state, obstacle=locked),))
+    ready.port.select("/dev/ttyX")
+    assert ready.hint.text() == (
+        "<b>/dev/ttyX: no permission.</b> Join the group that owns it: dialout."
+    )
+    assert ready.port.currentText().endswith("no permission")
+    ready.port.show_ports(())
+    assert ready.hint.text() == (
+        "<b>/dev/ttyX: unplugged.</b> Plug the board in again, or choose another port."
+    )
+
+
+def test_another_choice_is_not_called_pushed(
+    ready: Any, board: workflows.Running, qtbot: QtBot, settle: Settle
+) -> None:
+    until_port(qtbot, ready, board.port)
+    click(qtbot, ready.go)
+    settle(ready)
+    assert "press <i>Go live" in ready.hint.text()
+    tiny = ready.model.combo.currentIndex()
+    for choose, there, back in (
+        (ready.model.combo.setCurrentIndex, 0, tiny),
+        (ready.board.setCurrentText, "c6748-lcdk", "host"),
+    ):
+        choose(there)
+        assert "Export, build and push" in ready.hint.text()
+        choose(back)
+        assert "press <i>Go live" in ready.hint.text()
 
 
 def test_an_mr_is_no_ct(

@@ -197,13 +197,19 @@ def ports(found: Collection[PortState]) -> None:
             "nothing is plugged in, and no simulated board runs. Plug a board in and look again, "
             "or start one: ct2mri board --board host"
         )
-    rows = [(each.port, each.board or "?", each.title, each.obstacle or "free") for each in found]
+    rows = []
+    for each in found:
+        state = each.obstacle.what if each.obstacle else "free"
+        rows.append((each.port, each.board or "?", each.title, state))
     table(("port", "likely board", "what it is", "state"), rows)
+    for each in found:
+        if each.obstacle:
+            print(f"{each.port}: {each.obstacle}")
 
 
 def asked(result: Asked) -> None:
     """Print what a board says of itself."""
-    from napari_ct2mri.link.messages import board_error
+    from napari_ct2mri.link.messages import reason
 
     hello, model = result.hello, result.model
     rates = ", ".join(map(str, hello.rates)) or "none to set"
@@ -215,7 +221,7 @@ def asked(result: Asked) -> None:
         ("rates", f"{rates} bit/s" if hello.rates else rates),
     ]
     if model is None:
-        rows.append(("model", f"none: {board_error(hello.status)}"))
+        rows.append(("model", reason(hello.status)))
     else:
         height, width = model.size
         rows += [
@@ -242,7 +248,7 @@ def pushed(result: Pushed) -> None:
         if result.copied:
             parts.append(f"{result.copied} copied from the model before")
         if result.kept:
-            parts.append(f"{result.kept} kept of a broken push")
+            parts.append(f"{result.kept} there already")
         print(
             f"{result.board}: {', '.join(parts)}; {result.sent_bytes} bytes on the line in "
             f"{result.seconds:.1f} s, {_count(result.resent, 'frame')} again"

@@ -115,8 +115,8 @@ class Budget:
         """Seconds to send the whole container, 8N1, without protocol."""
         return self.container_bytes * _BITS_A_BYTE / baud_rate
 
-    def table(self) -> str:
-        """All of it as a table in Markdown."""
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """All of it: what, and how much, in words."""
         rows = [
             ("board", f"{self.board.name}: {self.board.title}"),
             ("multiply-accumulates a slice", f"{self.macs / 1e6:.1f} M"),
@@ -143,7 +143,20 @@ class Budget:
                     f"{self.line_fps(baud):.1f} uncompressed, 2 to 5 times as many compressed",
                 )
             )
-        return "\n".join(["| | |", "|---|---|", *(f"| {what} | {much} |" for what, much in rows)])
+        return tuple(rows)
+
+    def table(self) -> str:
+        """All of it as a table in Markdown."""
+        lines = (f"| {what} | {much} |" for what, much in self.rows())
+        return "\n".join(["| | |", "|---|---|", *lines])
+
+    def summary(self) -> str:
+        """The gist: bytes to push, and time or work of a slice."""
+        if self.expected_s is None:
+            pace = f"{self.macs / 1e6:.0f} M products a slice"
+        else:
+            pace = f"{self.expected_s * 1e3:.0f} ms a slice"
+        return f"{self.container_bytes / 1e6:.1f} MB, {pace}"
 
     def _how(self) -> str:
         is_counted = self.width in dict(self.board.cycles_per_mac)

@@ -53,7 +53,7 @@ def start_board(
     Yields
     ------
     str
-        Where the board's serial line is: the path of a pseudo-terminal, or a ``socket://`` URL.
+        What ``--port`` takes: the path of a pseudo-terminal, or a ``socket://`` URL.
 
     Raises
     ------

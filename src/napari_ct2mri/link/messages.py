@@ -14,7 +14,7 @@ __all__ = [
     "ACK", "BEGIN", "BEGUN", "BLOCK", "CHUNK", "CONTENT", "COPIED", "COPY", "DIGEST", "ERROR",
     "HASH", "HASHES", "HASH_BYTES", "HELLO", "JUMP", "MAX_DIGESTS", "MAX_HASHES", "MR", "PROTOCOL",
     "RAN", "RATE", "READ", "READ_AT", "REPEAT", "RUN", "SENT_AGAIN", "SLICE", "STATS", "TESTED",
-    "WRITE", "Hello", "Number", "Part", "Stats", "board_error", "take",
+    "WRITE", "Hello", "Number", "Part", "Stats", "board_error", "reason", "take",
 ]  # fmt: skip
 
 PROTOCOL = 1
@@ -233,15 +233,15 @@ _WORDS = {
     Number.SIZE: "the model is larger than a slot of this board: export one with fewer filters",
     Number.NO_MODEL: "no model is committed: push one first",
     Number.DIGEST: "what it holds is not what was sent: push again",
-    Number.MEMORY: "arena and scratch do not fit into this board: export with fewer filters "
-    "or a smaller --size",
+    Number.MEMORY: "arena and scratch do not fit into this board: export a model with fewer "
+    "filters, or for smaller slices",
     Number.GOLDEN: "its golden pair comes out wrong in {detail} bytes: rebuild the firmware; the "
     "kernels of this board differ from the reference",
     Number.STORE: "its store failed to erase, write or read back: push again; if it stays so, the "
     "flash is worn out",
     Number.KIND: "this model takes CT volumes in HU, no pictures",
     Number.CODEC: "a slice that does not decode (codec status {detail}): rebuild its firmware",
-    Number.RATE: "not an exact rate of this board; `ct2mri ports --port` lists them",
+    Number.RATE: "not an exact rate of this board; leave the choice to the program",
 }
 _CONTAINER_ABI = 5  # the error number of a container of another ABI
 
@@ -252,12 +252,16 @@ def board_error(number: int, request: int = 0, detail: int = 0) -> BoardError:
         name = Type(request).name
     except ValueError:
         name = f"request {request:#04x}"
-    if number == Number.CONTAINER + _CONTAINER_ABI:
-        words = "the model is of another ABI than its firmware: rebuild the firmware and reboot"
-    elif number > Number.CONTAINER:
-        words = f"the model container breaks rule {number - Number.CONTAINER}: export it anew"
-    elif number in _WORDS:
-        words = _WORDS[Number(number)].format(detail=detail)
-    else:
-        words = "a number that this program does not know: update napari-ct2mri"
+    words = reason(number, detail)
     return BoardError(f"the board refuses {name}, error {number}: {words}", number)
+
+
+def reason(number: int, detail: int = 0) -> str:
+    """What an error number means, with what to do."""
+    if number == Number.CONTAINER + _CONTAINER_ABI:
+        return "the model is of another ABI than its firmware: rebuild the firmware and reboot"
+    if number > Number.CONTAINER:
+        return f"the model container breaks rule {number - Number.CONTAINER}: export it anew"
+    if number in _WORDS:
+        return _WORDS[Number(number)].format(detail=detail)
+    return "a number that this program does not know: update napari-ct2mri"

@@ -93,7 +93,7 @@ class Exchange:
         elif now >= self._end_at and not self.is_done:
             self.error = NoAnswer(
                 f"no answer to {self.kind.name} within {self.patience_s:g} s ({self._tries} "
-                "tries): is this the board's port, is its firmware running, at this rate?"
+                "tries): another port, or its firmware does not run"
             )
         if self.is_done or now < self._retry_at:
             return b""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from napari_ct2mri.errors import LinkError
+from napari_ct2mri.errors import LinkError, PortError
 
-__all__ = ["RESET_BAUD", "LineLost", "SerialLine", "users_of"]
+__all__ = ["RESET_BAUD", "LineLost", "SerialLine", "how_to_get_permission", "users_of"]
 
 RESET_BAUD = 115200
 """Bit/s of a board after reset (L6)."""
@@ -48,14 +48,15 @@ class SerialLine:
     Raises
     ------
     LinkError
-        If it can't be opened, with the reason and what to do.
+        If it can't be opened, with the reason and what to do; a :class:`PortError` where only
+        another port helps.
     """
 
     def __init__(self, port: str, baud: int = RESET_BAUD) -> None:
         import serial
 
         if not port.strip():
-            raise LinkError("no port is named; `ct2mri ports` shows what is plugged in")
+            raise PortError("no port is named; choose one")
         self.port = port
         self.baud: int | None = baud
         try:
@@ -63,7 +64,7 @@ class SerialLine:
                 port, baud, timeout=0, write_timeout=0, exclusive=None if "://" in port else True
             )
         except (OSError, ValueError) as error:  # SerialException is an OSError
-            raise LinkError(_why_not(port, error)) from error
+            raise _why_not(port, error) from error
         self.has_rate = "://" not in port and not os.path.realpath(port).startswith("/dev/pts/")
         self.heard_bytes = 0
         self._can_select = os.name == "posix" and hasattr(self._serial, "fileno")
@@ -119,7 +120,7 @@ class SerialLine:
         try:
             self._serial.baudrate = baud
         except (OSError, ValueError) as error:
-            raise LinkError(f"{self.port} has no rate {baud}: choose another --baud") from error
+            raise LinkError(f"{self.port} has no rate {baud}: choose another") from error
         self.baud = baud
 
     def close(self) -> None:
@@ -148,29 +149,27 @@ def _has_open(process: Path, device: str) -> bool:
     return False
 
 
-def _why_not(port: str, error: Exception) -> str:
+def _why_not(port: str, error: Exception) -> LinkError:
     """Why a port does not open, and what to do."""
     number = getattr(error, "errno", None)
     if "://" in port:
-        return _why_no_url(port, error)
+        return LinkError(_why_no_url(port, error))
     if Path(port).is_dir():
-        return f"{port}: a folder, expected a serial port; `ct2mri ports` shows what is plugged in"
+        return PortError(f"{port}: a folder, expected a serial port; choose another")
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
-        return f"{port}: no such port; `ct2mri ports` shows what is plugged in"
+        return PortError(f"{port}: no such port; plug the board in, or choose another")
     if number in (errno.EACCES, errno.EPERM):
-        return f"{port}: no permission; {_how_to_get_permission(port)}"
+        return LinkError(f"{port}: no permission; {how_to_get_permission(port)}")
     if number in _BUSY:
         users = users_of(port)
         by = f"by {', '.join(users)}" if users else "by another program"
-        return f"{port}: busy, held {by}; close it first"
+        return LinkError(f"{port}: busy, held {by}; close it first")
     if _is_no_terminal(error):
-        return (
-            f"{port}: a {'file' if Path(port).is_file() else 'device'}, but no terminal; `ct2mri "
-            "ports` shows what is plugged in"
-        )
+        kind = "file" if Path(port).is_file() else "device"
+        return PortError(f"{port}: a {kind}, but no terminal; choose another port")
     if isinstance(error, ValueError):
-        return f"{port}: {error}; choose another --baud or port"
-    return f"{port}: not a serial port that opens ({error})"
+        return LinkError(f"{port}: {error}; choose another rate or port")
+    return PortError(f"{port}: not a serial port that opens ({error}); choose another")
 
 
 def _is_no_terminal(error: Exception) -> bool:
@@ -204,7 +203,7 @@ def _cause(url: str, error: Exception) -> str:
     return str(error).removeprefix(f"Could not open port {url}: ")
 
 
-def _how_to_get_permission(port: str) -> str:
+def how_to_get_permission(port: str) -> str:
     """The group that owns the device, where a system has groups."""
     try:
         import grp

@@ -137,7 +137,8 @@ def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
             parts.append(part)
         yield Progress(done, len(pairs.rows), "pairs read")
     if skipped:
-        yield Notice(f"{skipped} slices skipped: the CT or the MR shows no head there")
+        slices = "1 slice" if skipped == 1 else f"{skipped} slices"
+        yield Notice(f"{slices} skipped: the CT or the MR shows no head there")
     if not parts:
         raise PairError(f"{pairs.path}: no slice shows a head both in the CT and in the MR")
     return SlicePairs(

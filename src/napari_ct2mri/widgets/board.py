@@ -103,7 +103,9 @@ class BoardPanel(Panel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, "Export, build and push")
         self.bar.hide()  # each step has its own
-        self._pushed = False
+        self._asked: tuple[object, ...] = ()  # the choice that the job at hand is about
+        self._pushed: tuple[object, ...] = ()  # the choice that is on the board
+        self._budget_of: tuple[object, ...] = ()  # the choice, without its port
         self._calibration: Path | None = None
         self._push_next = False
         self.hint = QLabel()
@@ -112,7 +114,6 @@ class BoardPanel(Panel):
         self._build_board()
         self._build_model()
         self._build_live()
-        self._build_budget()
         self.body.addStretch(1)
         self._wire()
         self._offer_contrasts()
@@ -126,6 +127,7 @@ class BoardPanel(Panel):
             self.say("ending live mode first ...")
             return
         model, port = self.model.required(), self.port.required()
+        self._asked = self._choice()
         self.run(
             self._finish,
             board_tasks.push,
@@ -150,13 +152,30 @@ class BoardPanel(Panel):
 
     def _finish(self, result: ExportedPushed) -> None:
         self.steps.finish()
-        self._pushed = True
+        self._pushed = self._asked
         self.say(_pushed_in_words(result))
+
+    def _choice(self) -> tuple[object, ...]:
+        """Where a push would go to, and what would go there."""
+        state, model = self.port.state(), self.model.choice()
+        return (
+            state.port if state else None,
+            self.board.currentText(),
+            model.path if model else None,
+            self.contrast.currentText(),
+        )
 
     def _show_budget(self, event: BudgetKnown) -> None:
         lines = (f"<tr><td>{what}&nbsp; </td><td>{much}</td></tr>" for what, much in event.rows)
         self.budget.setText(f"<table>{''.join(lines)}</table>")
+        self.summary.setText(event.summary)
+        self._budget_of = self._asked[1:]
         self.say("")
+        self._choice_changed()
+
+    def _open_budget(self, event: BudgetKnown) -> None:
+        self.budget.show()
+        self._show_budget(event)
 
     # ------------------------------------------------------------ what to do next
 
@@ -188,8 +207,9 @@ class BoardPanel(Panel):
         if state is None:
             return "<b>Next:</b> plug in a board, or press <i>No board? Simulate one</i>."
         if state.obstacle:
-            return f"<b>{state.port}: {state.obstacle}.</b> Choose another port, or free it."
-        if not self._pushed:
+            what, remedy = state.obstacle.what, state.obstacle.remedy
+            return f"<b>{state.port}: {what}.</b> {remedy[0].upper()}{remedy[1:]}."
+        if self._pushed != self._choice():
             return (
                 "<b>Next:</b> press <i>Export, build and push</i>; or <i>Go live</i>, if the board "
                 "has a model already."
@@ -232,7 +252,7 @@ class BoardPanel(Panel):
         row = QHBoxLayout()
         row.addWidget(self.calibration, 1)
         row.addWidget(browse)
-        default = Path.home() / "ct2mri" / "board-project"
+        default = Path("~") / "ct2mri" / "board-project"
         self.folder = OutputField("Folder of the C project", "", default)
         form.addRow("Model", self.model)
         form.addRow("Contrast", self.contrast)
@@ -245,6 +265,7 @@ class BoardPanel(Panel):
         self.steps = StepBars()
         self.steps.begin(boots=False)
         self.body.addWidget(self.steps)
+        self._build_budget()
 
     def _build_live(self) -> None:
         self.body.addWidget(QLabel("<b>3. Live</b>"))
@@ -255,13 +276,20 @@ class BoardPanel(Panel):
         self.body.addWidget(warning)
 
     def _build_budget(self) -> None:
-        self.body.addWidget(QLabel("<b>Budget</b>"))
-        self.estimate = QPushButton("Show the budget")
-        self.estimate.setToolTip("What the model costs on the board, before anything is built.")
+        self.estimate = QPushButton("Budget")
+        self.estimate.setToolTip(
+            "What the model costs on the board, before anything is built; again: fold it away."
+        )
         self.estimate.clicked.connect(lambda: self._click_estimate())
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
         self.budget = QLabel()
         self.budget.setWordWrap(True)
-        self.body.addWidget(self.estimate)
+        self.budget.hide()
+        row = QHBoxLayout()
+        row.addWidget(self.estimate)
+        row.addWidget(self.summary, 1)
+        self.body.addLayout(row)
         self.body.addWidget(self.budget)
 
     def _wire(self) -> None:
@@ -272,6 +300,8 @@ class BoardPanel(Panel):
         self.simulation.failed.connect(self._failed)
         self.simulation.changed.connect(self._guide)
         self.model.changed.connect(self._offer_contrasts)
+        for box in (self.board, self.contrast):
+            box.currentIndexChanged.connect(self._choice_changed)
         self.model.failed.connect(self._failed)
         self.calibration.currentIndexChanged.connect(self._choose_calibration)
         self.job.finished.connect(self.steps.halt)
@@ -305,6 +335,13 @@ class BoardPanel(Panel):
             self.board.setCurrentIndex(index)
         self._guide()
 
+    def _choice_changed(self) -> None:
+        """What is shown of another choice goes."""
+        if self._budget_of != self._choice()[1:]:
+            self.summary.clear()
+            self.budget.hide()
+        self._guide()
+
     def _click_simulate(self) -> None:
         if self.simulation.running:
             self.simulation.stop()
@@ -318,9 +355,14 @@ class BoardPanel(Panel):
         self.say(f"a simulated {running.board} runs at {running.port}")
 
     def _click_estimate(self) -> None:
+        """Unfold the budget, made where it is of another choice; or fold it."""
+        if self._budget_of == self._choice()[1:]:
+            self.budget.setVisible(self.budget.isHidden())
+            return
         with self.telling():
+            self._asked = self._choice()
             self.run(
-                self._show_budget,
+                self._open_budget,
                 board_tasks.budget,
                 self.model.required().path,
                 self.board.currentText(),
@@ -333,6 +375,7 @@ class BoardPanel(Panel):
         self.contrast.clear()
         self.contrast.addItems(choice.contrasts if choice else ())
         self.contrast.setCurrentIndex(max(0, self.contrast.findText(before)))
+        self._choice_changed()
 
     def calibrate_on(self, path: Path) -> None:
         """Calibrate on a pair list."""

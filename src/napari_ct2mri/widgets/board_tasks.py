@@ -15,7 +15,7 @@ from napari_ct2mri.jobs import Event, Job
 if TYPE_CHECKING:
     from napari_ct2mri.firmware.budget import Budget
 
-__all__ = ["BudgetKnown", "budget", "push", "simulated_pairs"]
+__all__ = ["BudgetKnown", "budget", "exported_budget", "push", "simulated_pairs"]
 
 _SUBJECTS = 1
 _SHAPE, _SPACING = (20, 160, 160), (9.0, 1.5, 1.5)
@@ -24,9 +24,10 @@ _SHAPE, _SPACING = (20, 160, 160), (9.0, 1.5, 1.5)
 
 @dataclass(frozen=True, slots=True)
 class BudgetKnown(Event):
-    """What a model costs on a board: what, and how much, in words."""
+    """What a model costs on a board: what, and how much, in words; and the gist of it."""
 
     rows: tuple[tuple[str, str], ...]
+    summary: str
 
 
 def budget(model: Path, board: str, contrast: str) -> Job[BudgetKnown]:
@@ -63,7 +64,7 @@ def budget(model: Path, board: str, contrast: str) -> Job[BudgetKnown]:
     container = Container(quantized, plan, tables, (black, black[..., 0]), info)
     cost = costs.budget(quantized, plan, len(pack(container)), find_board(board))
     costs.check_fits(cost)
-    return BudgetKnown(_rows(cost))
+    return BudgetKnown(cost.rows(), cost.summary())
 
 
 def push(
@@ -123,7 +124,8 @@ def _with_budget(
         while True:
             event = next(job)
             if event == workflows.StepBegun("build"):
-                yield BudgetKnown(_rows(_exported_budget(folder, board)))
+                cost = exported_budget(folder, board)
+                yield BudgetKnown(cost.rows(), cost.summary())
             yield event
     except StopIteration as stop:
         done: workflows.ExportedPushed = stop.value
@@ -132,7 +134,7 @@ def _with_budget(
         job.close()
 
 
-def _exported_budget(folder: Path, board: str) -> Budget:
+def exported_budget(folder: Path, board: str) -> Budget:
     """The budget of an exported project."""
     from napari_ct2mri.firmware.boards import find_board
     from napari_ct2mri.firmware.budget import budget
@@ -141,10 +143,3 @@ def _exported_budget(folder: Path, board: str) -> Budget:
     data = (folder / "model.ctm").read_bytes()
     container = unpack(data)
     return budget(container.model, container.plan, len(data), find_board(board))
-
-
-def _rows(budget: Budget) -> tuple[tuple[str, str], ...]:
-    """The lines of its table, which is Markdown."""
-    lines = budget.table().splitlines()[2:]
-    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
-    return tuple((what, much) for what, much in cells)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox
 
 from napari_ct2mri.app import workflows
 from napari_ct2mri.app.workflows import PortState
+from napari_ct2mri.app.workflows.board import UNPLUGGED
 from napari_ct2mri.errors import Ct2MriError, LinkError
 from napari_ct2mri.widgets.forms import narrow
 from napari_ct2mri.widgets.job import QtJob
@@ -117,12 +118,13 @@ class PortChooser(QComboBox):
         there = {state.port for state in found}
         states = list(found)
         if before is not None and self._is_chosen and before.port not in there:
-            states.insert(0, PortState(before.port, before.board, before.title, "unplugged"))
+            states.insert(0, PortState(before.port, before.board, before.title, UNPLUGGED))
         self.blockSignals(True)
         self.clear()
         for state in states:
             self.addItem(_in_words(state), state)
-            tip = " · ".join(part for part in (state.port, state.title, state.obstacle) if part)
+            obstacle = str(state.obstacle or "")
+            tip = " · ".join(part for part in (state.port, state.title, obstacle) if part)
             self.setItemData(self.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         keep = before.port if before is not None and self._is_chosen else _best(found)
         if self._awaited in there:
@@ -145,7 +147,8 @@ def _in_words(state: PortState) -> str:
     """The likely board, the port, and what is in the way."""
     is_sure = state.title.startswith("simulated")
     board = state.board if is_sure or not state.board else f"{state.board}?"
-    parts = (board or state.title, state.port.removeprefix("/dev/"), state.obstacle)
+    obstacle = state.obstacle.what if state.obstacle else ""
+    parts = (board or state.title, state.port.removeprefix("/dev/"), obstacle)
     return " · ".join(part for part in parts if part)
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from napari_ct2mri.link.upload import Pushed
 
 __all__ = [
-    "Asked", "Booted", "ExportedPushed", "PortState", "StepBegun", "ask_board", "boot",
-    "export_build_push", "ports", "push",
+    "UNPLUGGED", "Asked", "Booted", "ExportedPushed", "Obstacle", "PortState", "StepBegun",
+    "ask_board", "boot", "export_build_push", "ports", "push",
 ]  # fmt: skip
 
 _ABI_AT, _ABI = 14, struct.Struct("<H")  # of a container's header
@@ -75,6 +75,20 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a port cannot be used now, and what to do about it."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}"
+
+
+UNPLUGGED = Obstacle("unplugged", "plug the board in again, or choose another port")
+
+
+@dataclass(frozen=True, slots=True)
 class PortState:
     """Something that ``--port`` takes.
 
@@ -85,14 +99,14 @@ class PortState:
         The likely one of a serial port, the true one of a simulation; empty if nothing tells.
     title : str
         What it is, in words.
-    obstacle : str
-        Why it cannot be used now; empty if it can.
+    obstacle : Obstacle or None
+        Why it cannot be used now; ``None`` if it can.
     """
 
     port: str
     board: str
     title: str
-    obstacle: str
+    obstacle: Obstacle | None
 
 
 def push(
@@ -293,15 +307,17 @@ def _plugged(port: Port) -> PortState:
     return PortState(port.device, port.board, title, _obstacle(port.device))
 
 
-def _obstacle(port: str) -> str:
+def _obstacle(port: str) -> Obstacle | None:
     """Why a port cannot be opened now; it is not opened to find out, which could reset a board."""
-    from napari_ct2mri.link.transport import users_of
+    from napari_ct2mri.link.transport import how_to_get_permission, users_of
 
     is_socket = "://" in port
     if not is_socket and not os.access(port, os.R_OK | os.W_OK):
-        return "no permission"
+        return Obstacle("no permission", how_to_get_permission(port))
     users = users_of_socket(port) if is_socket else users_of(port)
-    return f"held by {', '.join(users)}" if users else ""
+    if not users:
+        return None
+    return Obstacle(f"held by {', '.join(users)}", "close that first, or choose another port")
 
 
 def ask_board(port: str, *, baud: int | None = None) -> Job[Asked]:

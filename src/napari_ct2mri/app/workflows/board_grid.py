@@ -198,6 +198,6 @@ def _frame(ct: Volume, model: BoardModel, native: bool) -> tuple[Frame, tuple[st
         )
     notes = (
         f"the head needs {wanted} network pixels, {model.name} on {model.board} runs {there}: what "
-        "lies beyond stays empty; export with a larger --size",
+        "lies beyond stays empty, unless the model is exported for larger slices",
     )
     return replace(free, shape=model.size), notes if is_larger else ()

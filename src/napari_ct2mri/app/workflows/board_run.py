@@ -16,7 +16,7 @@ from napari_ct2mri.app.workflows.files import is_pair_list, pair_stacks, single_
 from napari_ct2mri.app.workflows.manifest import Run, read_manifest, record
 from napari_ct2mri.app.workflows.synthesis import as_ct, makeable
 from napari_ct2mri.imaging.volume import Modality, Volume
-from napari_ct2mri.jobs import Job, Notice, Progress, SlicesDone
+from napari_ct2mri.jobs import Job, Kept, Notice, Progress, SlicesDone
 
 if TYPE_CHECKING:
     from napari_ct2mri.app.workflows.files import Stack
@@ -85,6 +85,7 @@ def run(
     from napari_ct2mri.link.live import Runner
 
     with BoardLine(port, baud, board).connect() as connection:
+        yield Kept("nothing was written")
         yield from map(Notice, connection.notes)
         model = read_model(connection)
         runner = Runner(connection)
@@ -108,6 +109,7 @@ def run(
             stack.write(mr, derivation)
             manifest = record(folder, made_by, stack.outputs)
             outputs += stack.outputs
+            yield Kept(f"{len(outputs)} files are written and kept")
         session = connection.session
         return BoardRun(
             tuple(outputs), manifest, model.board, model.name, tally.slices,

@@ -103,7 +103,8 @@ class Live:
         self._step = 1  # which way the view moves
         self._early: set[int] = set()  # the runner's numbers of those sent ahead, not asked for
         self._kept: dict[int, LiveSlice] = {}  # came ahead, not asked for
-        self._due: LiveSlice | None = None  # came ahead, asked for
+        self._due: LiveSlice | None = None  # is here already, asked for
+        self._last: LiveSlice | None = None  # came last
         self._latency_s = inf
         self._connection: Connection | None = None
         self._retry_at = 0.0
@@ -136,19 +137,28 @@ class Live:
         self._asked.clear()  # what is on its way shows another CT
         self._early.clear()
         self._kept.clear()
-        self._newest = self._view = self._due = None
+        self._newest = self._view = self._due = self._last = None
         return self._grid
 
     def ask(self, k: int) -> None:
-        """Ask for slice ``k``; one that was asked for before and not sent is forgotten."""
+        """Ask for slice ``k``; one that was asked for before and not sent is forgotten.
+
+        The slice that is on its way is not sent again, and that which came last comes at once.
+        """
         if self._grid is None:
             raise LinkError("no CT is shown; call show() first")
         if not 0 <= k < self._grid.depth:
             raise LinkError(f"slice {k} of a CT with {self._grid.depth}")
+        if k == self._newest:
+            return
         self._step = 1 if self._view is None or k >= self._view else -1
         self._newest = self._view = k
         self._due = None
-        if self._connection is not None and not self._take_early(k):
+        if self._last is not None and k == self._last.k:
+            self._due = self._last
+            if self._connection is not None:
+                self._drop_waiting()
+        elif self._connection is not None and not self._take_early(k):
             self._drop_waiting()
             self._submit(k)
 
@@ -166,12 +176,13 @@ class Live:
         if self._connection is None and not self._reconnect(timeout_s):
             return None
         if self._due is not None:
-            made, self._due, self._newest = self._due, None, None
-            return made
+            self._last, self._due, self._newest = self._due, None, None
+            return self._last
         try:
             self._send_ahead()
             answer = self._runner.poll(timeout_s)
         except BoardError:
+            self._newest = None  # will not come
             raise
         except LinkError as error:
             self._lose(error)
@@ -233,6 +244,7 @@ class Live:
             return None
         if k == self._newest:
             self._newest = None
+        self._last = made
         return made
 
     def _is_near(self, k: int) -> bool:

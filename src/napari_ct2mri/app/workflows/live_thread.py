@@ -213,7 +213,9 @@ class _Watch:
         return _IDLE_S if is_idle and not self._live.problem else 0.0
 
     def ask(self, k: int) -> None:
-        """The newest slice; a sweep is over."""
+        """The newest slice; a sweep is over. One that was asked for last is here or comes."""
+        if k == self._wanted and not self._due:
+            return
         self._left.clear()
         self._due.clear()
         self._wanted = k
