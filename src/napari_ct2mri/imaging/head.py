@@ -7,6 +7,8 @@ millimetres shows a head. Works slice by slice on a reduced grid, so that a volu
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -58,7 +60,9 @@ def head_mask(data: NDArray[Any], unit: Unit, modality: Modality) -> Mask:
     """
     factor = -(-max(data.shape[1:]) // _GRID_PX)
     threshold = _threshold(data, unit, modality)
-    small = np.stack([_section(_reduce(slice_, factor), threshold) for slice_ in data])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # SciPy lets go of the GIL
+        sections = pool.map(lambda slice_: _section(_reduce(slice_, factor), threshold), data)
+        small = np.stack(list(sections))
     areas = small.sum(axis=(1, 2))
     largest = small[int(areas.argmax())]
     small[(small & largest).sum(axis=(1, 2)) < areas / 2] = False
