@@ -40,67 +40,6 @@ def paired(panel: OpenPanel, qtbot: QtBot) -> Any:
     return register
 
 
-# ---------------------------------------------------------------- Load
-
-
-def test_load_lists_what_a_folder_holds_and_opens_the_chosen_one(
-    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
-) -> None:
-    ct, mr = head_pair()
-    write_volume(ct, tmp_path / "a.nrrd")
-    write_volume(mr, tmp_path / "b.mha")
-    load = panel("Load")
-    load.path.setText(str(tmp_path))
-    click(qtbot, load.go)
-    settle(load)
-    assert [load.list.item(i).text()[:7] for i in range(load.list.count())] == [
-        "1. CT '",
-        "2. MR '",
-    ]
-    assert not viewer.layers
-    load.list.setCurrentRow(1)
-    click(qtbot, load.go)
-    settle(load)
-    (layer,) = viewer.layers
-    assert layer_to_volume(layer).geometry.is_close(OBLIQUE, 1e-9)
-    np.testing.assert_array_equal(layer_to_volume(layer).data, mr.data)
-    assert load.status.text().endswith("4x64x64 MR")
-
-
-def test_load_says_what_is_wrong_and_goes_on(
-    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
-) -> None:
-    load = panel("Load")
-    click(qtbot, load.go)
-    assert told[-1].startswith("no file or folder chosen")
-    (tmp_path / "broken.nrrd").write_bytes(b"NRRD0004\nnot quite")
-    load.path.setText(str(tmp_path / "broken.nrrd"))
-    click(qtbot, load.go)
-    settle(load)
-    assert "broken.nrrd" in told[-1]
-    assert load.status.text() == told[-1]
-    write_volume(head_pair()[0], tmp_path / "sound.nrrd")
-    load.path.setText(str(tmp_path / "sound.nrrd"))
-    click(qtbot, load.go)
-    settle(load)
-    click(qtbot, load.go)
-    settle(load)
-    assert [layer.name for layer in viewer.layers] == ["sound"]
-
-
-def test_load_shows_the_notes_of_a_tilted_series(
-    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, real_data: Path
-) -> None:
-    load = panel("Load")
-    load.path.setText(str(real_data / "head_ct_dicom_tilted"))
-    click(qtbot, load.go)
-    settle(load)
-    click(qtbot, load.go)
-    settle(load)
-    assert len(viewer.layers) == 1
-    assert "tilt" in load.notes.toPlainText()
-
-
 # ---------------------------------------------------------------- layers to choose
 
 

@@ -119,8 +119,13 @@ def _stated(fields: Mapping[str, str]) -> tuple[str, Unit | None]:
     return "", None
 
 
-def read_file(path: Path, modality: Modality | None = None) -> Volume:
+def read_file(path: Path, modality: Modality | None = None, *, middle_only: bool = False) -> Volume:
     """Read a NIfTI, NRRD or MetaImage file.
+
+    Parameters
+    ----------
+    middle_only : bool
+        Read the middle slice alone, for a look at it; what is cut off elsewhere goes unseen.
 
     Raises
     ------
@@ -135,7 +140,9 @@ def read_file(path: Path, modality: Modality | None = None) -> Volume:
     if refusal := _refusal(reader):
         raise ImageError(f"{path}: {refusal}")
     fields = metadata(reader)
-    if kind == "NIfTI":
+    if middle_only:
+        _narrow_to_middle(reader)
+    elif kind == "NIfTI":
         check_nifti(path, fields)
     try:
         with quiet(), unmistakable(path) as file:
@@ -153,6 +160,16 @@ def read_file(path: Path, modality: Modality | None = None) -> Volume:
         raise ImageError(f"{path}: {error}; resample it onto an upright grid first") from error
     _check_finite(volume.data, path)
     return _with_meaning(volume, path, _stated(fields), modality)
+
+
+def _narrow_to_middle(reader: sitk.ImageFileReader) -> None:
+    """Read one slice, the middle one; NIfTI and MetaImage then leave the others on disk."""
+    size = list(reader.GetSize())
+    index = [0] * len(size)
+    if len(size) > 2:
+        index[2], size[2] = size[2] // 2, 1
+    reader.SetExtractIndex(index)
+    reader.SetExtractSize(size)
 
 
 def _pose_notes(fields: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from functools import partial
+from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -19,8 +24,13 @@ from qtpy.QtWidgets import (
 
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets import tasks
+from napari_ct2mri.widgets.command_line import CommandLine, file_name
 from napari_ct2mri.widgets.files import layer_name
+from napari_ct2mri.widgets.found import details, size_in_words, title
+from napari_ct2mri.widgets.glances import Glanced, glances
+from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.layers import add_volume
 from napari_ct2mri.widgets.panel import Panel
 
@@ -31,49 +41,33 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadPanel"]
 
+_THUMBNAIL_PX = 72
+_LIST_PX = 220
+
 
 class LoadPanel(Panel):
-    """Pick a file or folder, read the list of what it holds, load what is chosen."""
+    """Pick or drop a file or folder, read the list of what it holds, load what is chosen."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, "Load as layer")
         self._scanned: Path | None = None
         self._found: tuple[Series, ...] = ()
-
-        form = self.section("File or folder")
-        self.path = QLineEdit()
-        self.path.setPlaceholderText("DICOM folder, .nii.gz, .nrrd, .mha, picture")
-        self.path.returnPressed.connect(self.look)
-        form.addRow(self.path)
-        buttons = QHBoxLayout()
-        for label, browse in (("File…", self._browse_file), ("Folder…", self._browse_folder)):
-            button = QPushButton(label)
-            button.clicked.connect(browse)
-            buttons.addWidget(button)
-        form.addRow(buttons)
-
-        form = self.section("What it holds")
-        self.list = QListWidget()
-        self.list.setWordWrap(True)
-        self.list.setAlternatingRowColors(True)
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.itemDoubleClicked.connect(self._clicked)
-        self.body.addWidget(self.list, 1)
-        form = self.section("How to read it")
-        self.modality = QComboBox()
-        self.modality.addItem("as the file says", None)
-        self.modality.addItem("CT", "CT")
-        self.modality.addItem("MR", "MR")
-        self.modality.setToolTip("NIfTI files and pictures do not say what they are.")
-        form.addRow("Modality", self.modality)
+        self.pictures = QtJob()  # beside the panel's job: nobody waits for thumbnails
+        self.pictures.event_came.connect(self._show_glance)
+        self.destroyed.connect(self.pictures.abandon)
+        self.setAcceptDrops(True)
+        self._build_path()
+        self._build_list()
+        self._build_reading()
+        self.remember(path=self.path)
+        self._show_command()
 
     def look(self) -> None:
         """List what the path holds."""
         with self.telling():
             path = self._path()
-            self.list.clear()
-            self._found = ()
             self.run(partial(self._list, path), tasks.scan, path)
+            self._forget()
 
     def start(self) -> None:
         """Load the chosen series; look first, if the path was not looked at."""
@@ -92,26 +86,73 @@ class LoadPanel(Panel):
             modality=self.modality.currentData(),
         )
 
+    def at_work(self) -> tuple[str, ...]:
+        """Nothing that would be missed: to load again takes seconds."""
+        return ()
+
+    def abandon(self) -> None:
+        """Stop reading."""
+        super().abandon()
+        self.pictures.abandon()
+
+    # ------------------------------------------------------------ files that are dropped
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+        """Take files and folders of this machine."""
+        if _dropped(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        """Look at what was dropped; of several files, at their folder."""
+        if not (paths := _dropped(event)):
+            return
+        event.acceptProposedAction()
+        together = Path(commonpath(paths))
+        self._take_path(str(together))
+        if len(paths) > 1:
+            self.note(f"{len(paths)} files were dropped: their folder {together} is looked at")
+
+    # ------------------------------------------------------------ what was found
+
     def _path(self) -> Path:
         text = self.path.text().strip()
         if not text:
-            raise Ct2MriError("no file or folder chosen; type its path or press a button above")
+            raise Ct2MriError(
+                "no file or folder chosen; type its path, drop it here or press a button above"
+            )
         return Path(text).expanduser()
+
+    def _forget(self) -> None:
+        self.pictures.abandon()
+        self.list.clear()
+        self._scanned, self._found = None, ()
+        self._show_command()
 
     def _list(self, path: Path, found: tuple[Series, ...]) -> None:
         self._scanned, self._found = path, found
-        self.list.clear()
         for number, series in enumerate(found, start=1):
-            lines = [f"{number}. {series}", *series.problems]
-            item = QListWidgetItem("\n".join(lines))
-            item.setToolTip("\n".join((f"{series.kind}, {len(series.files)} files", *lines)))
+            item = QListWidgetItem(_blank(), "")
+            _write(item, number, series, details(series))
             if series.refusal:
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
             self.list.addItem(item)
         usable = [i for i, series in enumerate(found) if not series.refusal]
         if len(usable) == 1:
             self.list.setCurrentRow(usable[0])
-        self.say(f"{len(found)} found" if len(found) > 1 else "")
+        self.say(f"{len(found)} series found" if len(found) > 1 else "1 series found")
+        self._show_command()
+        self.pictures.start(glances, found)
+
+    def _show_glance(self, event: Event) -> None:
+        if not isinstance(event, Glanced) or event.index >= self.list.count():
+            return
+        item, series = self.list.item(event.index), self._found[event.index]
+        height, width = event.glance.picture.shape
+        data = event.glance.picture.tobytes()
+        image = QImage(data, width, height, width, QImage.Format.Format_Grayscale8)
+        item.setIcon(QIcon(QPixmap.fromImage(image)))
+        guessed = event.glance.notes if series.modality == "unknown" else ()
+        _write(item, event.index + 1, series, details(series, guessed))
 
     def _show(self, path: Path, series: Series, volume: Volume) -> None:
         name = layer_name(path)
@@ -121,6 +162,66 @@ class LoadPanel(Panel):
         self.say(f"{layer.name}: {'x'.join(map(str, layer.data.shape))} {volume.modality}")
         for note in volume.notes:
             self.note(note)
+
+    def _show_command(self) -> None:
+        """How the list, then the chosen series, is had in a terminal."""
+        row, path = self.list.currentRow(), self._scanned
+        words: list[str] = []
+        if path is not None and row < 0:
+            words = ["ct2mri", "info", str(path)]
+        elif path is not None:
+            series = self._found[row]
+            output = f"{file_name(series.description, 'volume')}.nii.gz"
+            words = ["ct2mri", "convert", str(path), output]
+            words += ["--series", str(row + 1)] if len(self._found) > 1 else []
+            modality = self.modality.currentData()
+            words += ["--modality", modality] if modality else []
+        self.command.show_command(shlex.join(words))
+        for part in (self.command_title, self.command):
+            part.setVisible(bool(words))
+
+    # ------------------------------------------------------------ the parts
+
+    def _build_path(self) -> None:
+        form = self.section("File or folder")
+        self.path = QLineEdit()
+        self.path.setPlaceholderText("drop it here: DICOM folder, .nii.gz, .nrrd, .mha, picture")
+        self.path.setAcceptDrops(False)  # the panel takes what is dropped
+        self.path.returnPressed.connect(self.look)
+        form.addRow(self.path)
+        buttons = QHBoxLayout()
+        for label, browse in (("File…", self._browse_file), ("Folder…", self._browse_folder)):
+            button = QPushButton(label)
+            button.clicked.connect(browse)
+            buttons.addWidget(button)
+        form.addRow(buttons)
+
+    def _build_list(self) -> None:
+        self.section("What it holds")
+        self.list = QListWidget()
+        self.list.setWordWrap(True)
+        self.list.setAlternatingRowColors(True)
+        self.list.setIconSize(QSize(_THUMBNAIL_PX, _THUMBNAIL_PX))
+        self.list.setMinimumHeight(_LIST_PX)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
+        self.list.itemDoubleClicked.connect(self._clicked)
+        self.list.currentRowChanged.connect(lambda row: self._show_command())
+        self.body.addWidget(self.list, 1)
+
+    def _build_reading(self) -> None:
+        form = self.section("How to read it")
+        self.modality = QComboBox()
+        self.modality.addItem("as the file says", None)
+        self.modality.addItem("CT", "CT")
+        self.modality.addItem("MR", "MR")
+        self.modality.setToolTip("NIfTI files and pictures do not say what they are.")
+        self.modality.currentIndexChanged.connect(lambda index: self._show_command())
+        form.addRow("Modality", self.modality)
+        self.command_title = QLabel("The same on the command line")
+        self.command = CommandLine()
+        self.body.addWidget(self.command_title)
+        self.body.addWidget(self.command)
 
     def _browse_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open CT or MR", self.path.text())
@@ -134,3 +235,21 @@ class LoadPanel(Panel):
         if path:
             self.path.setText(path)
             self.look()
+
+
+def _dropped(event: QDropEvent) -> list[str]:
+    """Paths of the files and folders that are dropped."""
+    urls = event.mimeData().urls()
+    return [str(Path(url.toLocalFile())) for url in urls if url.isLocalFile()]
+
+
+def _write(item: QListWidgetItem, number: int, series: Series, lines: Sequence[str]) -> None:
+    item.setText("\n".join((title(number, series), size_in_words(series), *lines)))
+    item.setToolTip("\n".join((str(series.files[0].parent), *lines)))
+
+
+def _blank() -> QIcon:
+    """Keeps the place of a thumbnail that is to come."""
+    pixmap = QPixmap(_THUMBNAIL_PX, _THUMBNAIL_PX)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    return QIcon(pixmap)

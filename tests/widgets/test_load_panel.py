@@ -1,0 +1,146 @@
+"""Load in a real viewer: drops, the list with its thumbnails, what was corrected, wrong input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from heads import OBLIQUE, head_pair
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
+
+from conftest import PATIENCE_MS, OpenPanel
+from napari_ct2mri.imaging.io import write_volume
+from napari_ct2mri.widgets.layers import layer_to_volume
+
+Settle = Callable[[Any], None]
+
+
+def click(qtbot: QtBot, button: Any) -> None:
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def drop(widget: Any, *paths: Path) -> None:
+    """What Qt sends when files are dragged onto a widget and let go."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    copy, left, none = (
+        Qt.DropAction.CopyAction,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    enter = QDragEnterEvent(QPoint(9, 9), copy, data, left, none)
+    QApplication.sendEvent(widget, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(widget, QDropEvent(QPointF(9, 9), copy, data, left, none))
+
+
+def texts(load: Any) -> list[str]:
+    return [load.list.item(i).text() for i in range(load.list.count())]
+
+
+def colours(load: Any, row: int) -> int:
+    """How many grey levels the picture of a row has; one while there is none."""
+    size = load.list.iconSize()
+    image = load.list.item(row).icon().pixmap(size).toImage()
+    return len({image.pixel(x, y) for x in range(image.width()) for y in range(image.height())})
+
+
+def test_a_dropped_folder_is_listed_and_the_chosen_series_opened(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    ct, mr = head_pair()
+    write_volume(ct, tmp_path / "a.nrrd")
+    write_volume(mr, tmp_path / "b.mha")
+    load = panel("Load")
+    drop(load, tmp_path)
+    settle(load)
+    first, second = (text.splitlines() for text in texts(load))
+    assert first == [
+        "1. CT · a.nrrd",
+        "4 slices · 64 × 64 · pixels 1.25 × 1.50 mm, step 4.00 mm · NRRD",
+    ]
+    assert second[0] == "2. MR · b.mha"
+    assert load.command.line.text() == f"ct2mri info {tmp_path}"
+    qtbot.waitUntil(lambda: colours(load, 0) > 2 and colours(load, 1) > 2, timeout=PATIENCE_MS)
+    assert not viewer.layers
+    load.list.setCurrentRow(1)
+    assert load.command.line.text() == f"ct2mri convert {tmp_path} b.mha.nii.gz --series 2"
+    click(qtbot, load.go)
+    settle(load)
+    (layer,) = viewer.layers
+    assert layer_to_volume(layer).geometry.is_close(OBLIQUE, 1e-9)
+    np.testing.assert_array_equal(layer_to_volume(layer).data, mr.data)
+    assert load.status.text().endswith("4x64x64 MR")
+
+
+def test_of_several_dropped_files_the_folder_is_looked_at(
+    panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    ct, mr = head_pair()
+    paths = [tmp_path / "a.nrrd", tmp_path / "b.mha"]
+    write_volume(ct, paths[0])
+    write_volume(mr, paths[1])
+    load = panel("Load")
+    drop(load, *paths)
+    settle(load)
+    assert len(texts(load)) == 2
+    assert "2 files were dropped" in load.notes.toPlainText()
+
+
+def test_what_is_guessed_and_what_is_refused_is_said(
+    panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    import SimpleITK as sitk
+
+    ct, _ = head_pair()
+    sitk.WriteImage(sitk.GetImageFromArray(ct.data), str(tmp_path / "a.nii"))
+    sitk.WriteImage(sitk.Image([8, 8, 8], sitk.sitkVectorUInt8, 3), str(tmp_path / "b.nrrd"))
+    load = panel("Load")
+    drop(load, tmp_path)
+    settle(load)
+    qtbot.waitUntil(lambda: "taken for CT" in texts(load)[0], timeout=PATIENCE_MS)
+    assert texts(load)[0].startswith("1. CT or MR? · a.nii")
+    assert "cannot be used: 3 values a voxel" in texts(load)[1]
+    assert load.list.currentRow() == 0
+    load.modality.setCurrentText("MR")
+    assert load.command.line.text().endswith("--series 1 --modality MR")
+
+
+def test_it_says_what_is_wrong_and_goes_on(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
+) -> None:
+    load = panel("Load")
+    click(qtbot, load.go)
+    assert told[-1].startswith("no file or folder chosen")
+    (tmp_path / "broken.nrrd").write_bytes(b"NRRD0004\nnot quite")
+    drop(load, tmp_path / "broken.nrrd")
+    settle(load)
+    assert "broken.nrrd" in told[-1]
+    assert load.status.text() == told[-1]
+    write_volume(head_pair()[0], tmp_path / "sound.nrrd")
+    drop(load, tmp_path / "sound.nrrd")
+    settle(load)
+    click(qtbot, load.go)
+    settle(load)
+    assert [layer.name for layer in viewer.layers] == ["sound"]
+
+
+def test_the_corrections_of_a_tilted_series_are_listed(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, real_data: Path
+) -> None:
+    load = panel("Load")
+    drop(load, real_data / "head_ct_dicom_tilted")
+    settle(load)
+    assert "⚠ gantry tilt of 18.5 degrees" in texts(load)[0]
+    assert "⚠ uneven slice steps" in texts(load)[0]
+    click(qtbot, load.go)
+    settle(load)
+    assert len(viewer.layers) == 1
+    assert "tilt" in load.notes.toPlainText()
