@@ -150,7 +150,9 @@ class LoadPanel(Panel):
         height, width = event.glance.picture.shape
         data = event.glance.picture.tobytes()
         image = QImage(data, width, height, width, QImage.Format.Format_Grayscale8)
-        item.setIcon(QIcon(QPixmap.fromImage(image)))
+        icon = QIcon(QPixmap.fromImage(image))
+        icon.addPixmap(QPixmap.fromImage(image), QIcon.Mode.Selected)  # else Qt tints it
+        item.setIcon(icon)
         guessed = event.glance.notes if series.modality == "unknown" else ()
         _write(item, event.index + 1, series, details(series, guessed))
 
