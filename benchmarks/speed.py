@@ -1,7 +1,9 @@
 """Time and memory of the main job: ``python benchmarks/speed.py [PART ...]``.
 
 Parts: ``step`` (a training step of ``classic`` against the plain recipe written as published,
-in turns), ``volume`` (seconds a volume of synthesis), ``memory`` (peak of a 512x512x300 volume
+in turns), ``pipeline`` (what augmenting takes of a step), ``slice`` (the engines on a slice of the
+published network), ``files`` (a 512x512x300 NRRD to an MR on disk against bare calls), ``volume``
+(seconds a volume of synthesis), ``memory`` (peak of a 512x512x300 volume
 through synthesis), ``import`` (the package against a bare interpreter), ``panel`` (first opening
 of the Train panel; needs a display). Prints a Markdown table; run it on an idle machine.
 """
@@ -10,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from napari_ct2mri.pix2pix.state import TrainingState
 from napari_ct2mri.pix2pix.synthesis import synthesize
 from napari_ct2mri.pix2pix.training import _step
 from napari_ct2mri.pix2pix.zoo import DEFAULT_MODEL, find_model
+from speed_engines import machine, part_files, part_slice
 
 Row = tuple[str, str]
 
@@ -151,6 +153,25 @@ def part_step() -> list[Row]:
     return rows
 
 
+def part_pipeline() -> list[Row]:
+    """Processor seconds of augmenting against those of a whole step, ``default``."""
+    config = preset("default", contrasts=("T2",))
+    state = TrainingState.fresh(config, "", torch.device("cpu"))
+    chance = torch.Generator().manual_seed(0)
+    side, batch = config.model.scale.frame_px, config.optimizer.batch
+    ct, mr = (torch.rand(batch, 1, side, side, generator=chance) * 2 - 1 for _ in range(2))
+    contrast = torch.zeros(batch, dtype=torch.int64)
+    shares = []
+    for _ in range(12):
+        start = time.process_time()
+        changed = augment(ct, mr, config.augment, chance)
+        ready = time.process_time()
+        _step(state, *changed, contrast)
+        shares.append((ready - start) / (time.process_time() - start))
+    text = f"{100 * statistics.median(shares[2:]):.1f} % of a step"
+    return [(f"augmenting, `default`, batch {batch}", text)]
+
+
 def _head(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Volume:
     """A skull with brain in HU; only its size matters here."""
     hu = np.full(shape, -1000, np.int16)
@@ -268,6 +289,9 @@ def part_panel() -> list[Row]:
 
 PARTS = {
     "step": part_step,
+    "pipeline": part_pipeline,
+    "slice": part_slice,
+    "files": part_files,
     "volume": part_volume,
     "memory": part_memory,
     "import": part_import,
@@ -280,8 +304,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="by default all")
     wanted = parser.parse_args().parts or list(PARTS)
-    print(f"{os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads, ")
-    print(f"Python {platform.python_version()}\n\n| what | measured |\n|---|---|")
+    print(f"{machine()}\n\n| what | measured |\n|---|---|")
     for name in wanted:
         for what, figure in PARTS[name]():
             print(f"| {what} | {figure} |", flush=True)
