@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from napari_ct2mri import __version__
 from napari_ct2mri.errors import ConfigError
-from napari_ct2mri.pix2pix.networks import LEAK, Generator
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
+
+    from napari_ct2mri.pix2pix.networks import Generator
 
 __all__ = ["OnnxGraph", "folded", "to_onnx"]
 
@@ -34,6 +35,8 @@ def to_onnx(generator: Generator) -> bytes:
     ConfigError
         If the package ``onnx`` is not installed.
     """
+    from napari_ct2mri.pix2pix.networks import LEAK
+
     graph = OnnxGraph()
     image, skips = "ct", []
     for level, block in enumerate(generator.down):
