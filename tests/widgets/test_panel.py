@@ -10,7 +10,7 @@ import pytest
 from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QSettings, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -26,10 +26,13 @@ from qtpy.QtWidgets import (
 from sheep import count
 
 from conftest import PATIENCE_MS, MakeViewer
+from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets.forms import OutputField
+from napari_ct2mri.widgets.memory import remember
 from napari_ct2mri.widgets.models import ModelChooser
 from napari_ct2mri.widgets.panel import Panel
+from napari_ct2mri.widgets.settings import Settings
 
 
 class Counting(Panel):
@@ -105,6 +108,62 @@ def test_what_is_gone_falls_back(qtbot: QtBot, tmp_path: Path, model: Path) -> N
     assert again["output"].path() == tmp_path / "default.safetensors"
     assert again["model"].required().path != lost
     assert again["kind"].currentText() == "a"
+
+
+def test_every_panel_remembers(make_napari_viewer: MakeViewer, model: Path, tmp_path: Path) -> None:
+    """What is chosen in one viewer is there in the next."""
+
+    def opened() -> dict[str, Any]:
+        window = make_napari_viewer().window
+        names = ("Load", "Register & pair", "Train", "Synthesize", "Compare", "Board")
+        return {name: window.add_plugin_dock_widget("napari-ct2mri", name)[1] for name in names}
+
+    first = opened()
+    first["Load"].path.setText(str(tmp_path))
+    first["Register & pair"].kind.setCurrentIndex(1)
+    first["Train"].init.add_file(model)
+    first["Train"].settings.preset.setCurrentText("classic")
+    first["Train"].settings.epochs.setValue(7)
+    first["Train"].settings.rows["batch"].editor.setText("3")
+    first["Train"].output.line.setText(str(tmp_path / "mine.safetensors"))
+    first["Board"].folder.line.setText(str(tmp_path / "project"))
+    first["Board"].board.setCurrentIndex(first["Board"].board.count() - 1)
+    contrast = first["Board"].contrast
+    contrast.setCurrentIndex(contrast.count() - 1)
+
+    again = opened()
+    assert again["Load"].path.text() == str(tmp_path)
+    assert again["Register & pair"].kind.currentIndex() == 1
+    assert again["Train"].init.choice().path == model
+    assert again["Train"].settings.name() == "classic"
+    assert again["Train"].settings.leaves() == {"epochs": 7, "batch": 3}
+    assert again["Train"].output.path() == tmp_path / "mine.safetensors"
+    assert again["Board"].folder.path() == tmp_path / "project"
+    assert again["Board"].board.currentText() == first["Board"].board.currentText()
+    assert again["Board"].contrast.currentText() == contrast.currentText()
+
+
+def test_settings_go_back_to_the_preset_and_that_is_remembered(qtbot: QtBot) -> None:
+    def opened() -> Settings:
+        settings = Settings()
+        qtbot.addWidget(settings)
+        remember("Panel", "settings", settings)
+        return settings
+
+    first = opened()
+    first.epochs.setValue(7)
+    first.forget()
+    assert opened().leaves() == {}
+    first.rows["batch"].editor.setText("many")  # no number: kept as it is written
+    with pytest.raises(ConfigError, match="got 'many'"):
+        opened().config()
+    for damaged in ("5", "no json", '{"preset": "gone", "batch": 3, "gone": "1"}'):
+        panels = QSettings(
+            QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-ct2mri", "panels"
+        )
+        panels.setValue("Panel/settings", damaged)
+        panels.sync()
+        assert opened().config()
 
 
 # ---------------------------------------------------------------- closing

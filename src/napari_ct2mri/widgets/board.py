@@ -117,6 +117,9 @@ class BoardPanel(Panel):
         self.body.addStretch(1)
         self._wire()
         self._offer_contrasts()
+        self.remember(
+            model=self.model, contrast=self.contrast, board=self.board, project=self.folder
+        )
         self._guide()
 
     def start(self) -> None:

@@ -47,7 +47,7 @@ def remember(panel: str, name: str, field: QWidget | Remembers) -> None:
     key = f"{panel}/{name}"
     kept = settings.value(key)
     if isinstance(kept, str):
-        with suppress(ValueError):  # a number edited by hand
+        with suppress(ValueError, TypeError):  # edited by hand
             put(kept)
     changed.connect(partial(_keep, settings, key, get))
 

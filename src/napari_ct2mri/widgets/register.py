@@ -100,6 +100,7 @@ class RegisterPanel(Panel):
         for chooser in (self.ct, self.mr):
             chooser.currentIndexChanged.connect(self._chosen)
         self.job.finished.connect(self._forget_work)
+        self.remember(kind=self.kind, contrast=self.contrast)
         self._chosen()
         self._count_pairs()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -128,6 +129,25 @@ class Settings(QWidget):
             row.is_changed = False
         self._follow()
 
+    def to_remember(self) -> str:
+        """The preset and what was written over it, as JSON."""
+        written = {leaf: row.text() for leaf, row in self.rows.items() if row.is_changed}
+        return json.dumps({"preset": self.name(), **written})
+
+    def recall(self, text: str) -> None:
+        """Choose that again; what there no longer is, and what a model decides, is passed over.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not what :meth:`to_remember` gave.
+        """
+        written = dict(json.loads(text))
+        self.preset.setCurrentIndex(max(0, self.preset.findData(written.pop("preset", ""))))
+        for leaf, value in written.items():
+            if leaf in self.rows:
+                self.rows[leaf].write(value)
+
     def _reset(self, row: _Row) -> None:
         row.is_changed = False
         self._follow()
@@ -216,7 +236,7 @@ class _Row(QWidget):
         ConfigError
             If a number is expected and there is none.
         """
-        kind, text = self._field.annotation, self._text()
+        kind, text = self._field.annotation, self.text()
         if kind not in (int, float):
             return text.split() if _is_list(kind) else text
         try:
@@ -238,28 +258,34 @@ class _Row(QWidget):
         self.is_changed &= not is_fixed
         self.editor.setEnabled(not is_fixed)
 
+    def write(self, text: str) -> None:
+        """Write as the person would; nothing where it is only shown."""
+        if self.editor.isEnabled():
+            self._show(text)
+            self._edit()
+
     def add_to(self, form: QFormLayout) -> None:
         """Stand in a form."""
         form.addRow(self.label, self)
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """What is written, as it stands there."""
         if isinstance(self.editor, QComboBox):
             return str(self.editor.currentText())
         return str(self.editor.text()).strip()
 
     def _show(self, text: str) -> None:
-        self.editor.blockSignals(True)
-        if isinstance(self.editor, QComboBox):
-            self.editor.setCurrentText(text)
-        elif isinstance(self.editor, QSpinBox):
-            self.editor.setValue(int(text))
-        elif text != self._text():
-            self.editor.setText(text)
-            self.editor.setCursorPosition(0)
-        self.editor.blockSignals(False)
+        with QSignalBlocker(self.editor):
+            if isinstance(self.editor, QComboBox):
+                self.editor.setCurrentText(text)
+            elif isinstance(self.editor, QSpinBox):
+                self.editor.setValue(int(text))
+            elif text != self.text():
+                self.editor.setText(text)
+                self.editor.setCursorPosition(0)
 
     def _edit(self, _: object = None) -> None:
-        self.is_changed = self._text() != self._usual
+        self.is_changed = self.text() != self._usual
         self.edited.emit()
 
     def _make_editor(self) -> QWidget:

@@ -60,6 +60,7 @@ class TrainPanel(Panel):
         self.job.succeeded.connect(lambda _: self._end_run("done"))
         self.job.cancelled.connect(lambda _: self._end_run("stopped"))
         self.job.failed.connect(self._break_off)
+        self.remember(init=self.init, settings=self.settings, output=self.output)
         self.output.line.setText(str(_free(self.output.path())))
         self._show_command()
 
