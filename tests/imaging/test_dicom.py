@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, map_coordinates
 
 from napari_ct2mri.errors import ImageError
+from napari_ct2mri.imaging import dicom
+from napari_ct2mri.imaging.dicom import find_stacks, read_stack
+from napari_ct2mri.imaging.dicom_header import read_header
 from napari_ct2mri.imaging.io import read_volume, scan
 from napari_ct2mri.imaging.volume import Volume, to_sitk
 
@@ -288,6 +291,113 @@ def test_more_slices_than_are_decoded_at_once_and_a_wide_one_late(tmp_path: Path
     values[30] += 40000
     assert read_volume(tmp_path).data.dtype == np.int32
     np.testing.assert_array_equal(read_volume(tmp_path).data, values)
+
+
+IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
+TWELVE_BITS = {"BitsStored": 12, "HighBit": 11}
+
+
+def pixels_in(low: int, high: int, dtype: str) -> NDArray[Any]:
+    """(3, 6, 7) numbers from ``low`` to ``high``, both of which occur."""
+    values = RNG.integers(low, high + 1, (3, 6, 7)).astype(dtype)
+    values[1, 2, 3], values[2, 3, 4] = low, high
+    return values
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tags"),
+    [
+        (pixels_in(-2000, 3000, "int16"), {}),
+        (pixels_in(0, 4095, "uint16"), {**TWELVE_BITS, "RescaleIntercept": "-1024"}),
+        (pixels_in(-2048, 2047, "int16"), {**TWELVE_BITS, "RescaleIntercept": "-1.000"}),
+        (pixels_in(0, 65535, "uint16"), {"RescaleIntercept": "-32768"}),
+        (pixels_in(1000, 40000, "uint16"), {"RescaleSlope": "1.0", "RescaleIntercept": "-8192"}),
+        (pixels_in(-2000, 3000, "int16"), {"syntax": IMPLICIT}),
+    ],
+)
+def test_plain_pixels_are_read_as_the_decoder_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: NDArray[Any], tags: dict[str, Any]
+) -> None:
+    files = write_slices(tmp_path, pixels, tags)
+    monkeypatch.setattr(dicom, "_decode", lambda files: pytest.fail("was decoded"))
+    plain = read_volume(tmp_path)
+    monkeypatch.undo()
+    assert all(read_header(file).plain for file in files)
+    assert_same(plain, decoded(tmp_path, monkeypatch))
+    np.testing.assert_array_equal(
+        plain.data, pixels.astype(int) + int(float(tags.get("RescaleIntercept", 0)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tags"),
+    [
+        (pixels_in(0, 60000, "uint16"), {}),  # beyond int16
+        (pixels_in(-2000, 3000, "int16"), {"RescaleIntercept": "-32000"}),
+        (pixels_in(0, 0x8FFF, "uint16"), TWELVE_BITS),  # an overlay in bits that are not in use
+        (pixels_in(0, 4095, "int16"), TWELVE_BITS),  # a sign in bit 11 and not in those above
+        (pixels_in(-99, 99, "int16"), {"RescaleSlope": "2"}),
+        (pixels_in(-99, 99, "int16"), {"RescaleIntercept": "-0.5"}),
+        (pixels_in(-99, 99, "int16"), {"RescaleSlope": None, "RescaleIntercept": None}),
+        (pixels_in(0, 99, "uint16"), {"PhotometricInterpretation": "MONOCHROME1"}),
+        (pixels_in(0, 99, "uint16"), {"HighBit": 11, "BitsStored": 8}),
+        (pixels_in(0, 99, "int16"), {"Modality": "MR", "RescaleIntercept": "5"}),
+        (pixels_in(-99, 99, "int16"), {"syntax": BIG_ENDIAN}),
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: NDArray[Any], tags: dict[str, Any]
+) -> None:
+    write_slices(tmp_path, pixels, tags)
+    passed_on = []
+    decode = dicom._decode
+    monkeypatch.setattr(dicom, "_decode", lambda files: passed_on.append(files) or decode(files))
+    volume = read_volume(tmp_path)
+    monkeypatch.undo()
+    assert passed_on
+    assert_same(volume, decoded(tmp_path, monkeypatch))
+
+
+def test_a_file_that_goes_or_shrinks_after_the_scan_is_named(tmp_path: Path) -> None:
+    files = write_slices(tmp_path, pixels_in(-99, 99, "int16"), {})
+    (stack,) = find_stacks(files)
+    assert all(header.plain for header in stack.headers)
+    files[0].write_bytes(files[0].read_bytes()[:-9])
+    with pytest.raises(ImageError, match=f"{files[0].name}.*cannot be decoded"):
+        read_stack(stack, tmp_path)
+    files[0].unlink()
+    with pytest.raises(ImageError, match=f"{files[0].name}.*cannot be decoded"):
+        read_stack(stack, tmp_path)
+
+
+def write_slices(folder: Path, pixels: NDArray[Any], tags: dict[str, Any]) -> list[Path]:
+    """A series whose files may be in another transfer syntax than the usual one."""
+    syntax = tags.get("syntax")
+    tags = {key: value for key, value in tags.items() if key != "syntax"}
+    files = write_series(folder, pixels, stack_of(len(pixels)), **tags)
+    for file, plane in zip(files, pixels, strict=True):
+        if syntax is not None:
+            slice_ = pydicom.dcmread(file)
+            slice_.file_meta.TransferSyntaxUID = syntax
+            order = ">" if syntax == BIG_ENDIAN else "<"
+            slice_.PixelData = plane.astype(plane.dtype.newbyteorder(order)).tobytes()
+            implicit, little = syntax == IMPLICIT, syntax != BIG_ENDIAN
+            pydicom.dcmwrite(file, slice_, implicit_vr=implicit, little_endian=little)
+    return files
+
+
+def decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
+    """As SimpleITK decodes it, whatever it is."""
+    with monkeypatch.context() as patch:
+        patch.setattr(dicom, "_read_plain", lambda header, out: False)
+        return read_volume(folder)
+
+
+def assert_same(a: Volume, b: Volume) -> None:
+    assert a.data.dtype == b.data.dtype
+    np.testing.assert_array_equal(a.data, b.data)
+    assert (a.geometry, a.modality, a.unit) == (b.geometry, b.modality, b.unit)
+    assert a.notes == b.notes
 
 
 def test_a_description_is_read_in_its_character_set(tmp_path: Path) -> None:

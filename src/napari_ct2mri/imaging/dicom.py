@@ -1,7 +1,8 @@
 """DICOM in: series found by what files say, slices in order by where they lie.
 
-Headers are read with pydicom (no pixels, no patient data), pixels with SimpleITK's GDCM,
-which knows the compressed transfer syntaxes and applies slope and intercept.
+Headers are read with pydicom (no pixels, no patient data). Pixels that lie in a file as plain
+integers are read as they are; all others go through SimpleITK's GDCM, which knows the compressed
+transfer syntaxes and applies slope and intercept. What both can read they read alike.
 """
 
 from __future__ import annotations
@@ -272,32 +273,59 @@ def _compare_twins(twins: Iterable[tuple[Path, Path]]) -> None:
 
 
 def _pixels(headers: Sequence[Header]) -> NDArray[np.generic]:
-    """(n, y, x) values of all slices."""
+    """(n, y, x) values of all slices: read where they are plain, decoded where they are not."""
     size = headers[0].size
-    data: NDArray[np.generic] | None = None
-    done = 0
+    data: NDArray[np.generic] = np.empty((len(headers), *size), np.int16)
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for part in pool.map(_decode, _portions(headers)):
+        is_read = list(pool.map(_read_plain, headers, data))
+        portions = list(_portions(headers, [i for i, done in enumerate(is_read) if not done]))
+        files = ([headers[i].path for i in portion] for portion in portions)
+        for portion, part in zip(portions, pool.map(_decode, files), strict=True):
             if part.shape[1:] != size:
                 raise ImageError(
-                    f"{headers[done].path}: decoded to {part.shape[1:]} pixels, its header says "
-                    f"{size}"
+                    f"{headers[portion[0]].path}: decoded to {part.shape[1:]} pixels, its header "
+                    f"says {size}"
                 )
-            if data is None:
-                data = np.empty((len(headers), *size), part.dtype)
             data = data.astype(np.promote_types(data.dtype, part.dtype), copy=False)
-            data[done : done + len(part)] = part
-            done += len(part)
-    assert data is not None
+            data[portion] = part
     return data
 
 
-def _portions(headers: Sequence[Header]) -> Iterator[list[Path]]:
-    """Files in order, a few at a time, those of one portion encoded alike."""
-    for _, alike in groupby(headers, lambda header: header.encoding):
-        files = [header.path for header in alike]
-        for start in range(0, len(files), _FILES_AT_ONCE):
-            yield files[start : start + _FILES_AT_ONCE]
+def _read_plain(header: Header, out: NDArray[np.int16]) -> bool:
+    """Read a slice into ``out`` (y, x), its intercept added; False if it needs decoding.
+
+    So does one that is gone or cut off, whose numbers use bits that they should not, or do not
+    fit; the decoder then has the say, or names the fault.
+    """
+    plain = header.plain
+    if plain is None:
+        return False
+    try:
+        with header.path.open("rb", buffering=0) as file:
+            file.seek(plain.offset_bytes)
+            is_whole = file.readinto(out.data) == out.nbytes
+    except OSError:
+        is_whole = False
+    if not is_whole:
+        return False
+    stored = out.view(plain.dtype)
+    low, high = int(stored.min()), int(stored.max())
+    bounds = np.iinfo(np.int16)
+    if low < plain.low or high > plain.high:
+        return False
+    if low + plain.intercept < bounds.min or high + plain.intercept > bounds.max:
+        return False
+    bit_pattern = out.view(np.uint16)  # whose sums wrap around, for either sign
+    bit_pattern += np.uint16(plain.intercept % 2**16)
+    return True
+
+
+def _portions(headers: Sequence[Header], indices: Iterable[int]) -> Iterator[list[int]]:
+    """Indices in order, a few at a time, those of one portion encoded alike."""
+    for _, alike in groupby(indices, lambda i: headers[i].encoding):
+        group = list(alike)
+        for start in range(0, len(group), _FILES_AT_ONCE):
+            yield group[start : start + _FILES_AT_ONCE]
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:

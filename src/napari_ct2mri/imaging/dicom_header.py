@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import isfinite
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.tag import BaseTag
 
-__all__ = ["Header", "is_dicom", "read_header"]
+__all__ = ["Header", "PlainPixels", "is_dicom", "read_header"]
 
 _KEYWORDS = (
     "AcquisitionNumber",
@@ -28,6 +29,7 @@ _KEYWORDS = (
     "EchoNumbers",
     "EchoTime",
     "FrameOfReferenceUID",
+    "HighBit",
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "ImageType",
@@ -50,6 +52,7 @@ _KEYWORDS = (
     "SpacingBetweenSlices",
     "SpecificCharacterSet",
     "TemporalPositionIdentifier",
+    "TransferSyntaxUID",
 )
 
 _ENCODING = (
@@ -67,6 +70,40 @@ _SAME_PLANE = 2e-3
 """Difference of direction cosines, about 0.1 degrees, up to which slices are parallel."""
 
 
+_CT = "1.2.840.10008.5.1.4.1.1.2"
+"""CT Image Storage. Of other classes, decoders do not agree on when a slope is to be applied."""
+
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"
+_OPENINGS = {
+    "1.2.840.10008.1.2": _PIXEL_DATA,  # implicit VR, little-endian
+    "1.2.840.10008.1.2.1": _PIXEL_DATA + b"OW\0\0",  # explicit VR, little-endian
+}
+"""How the element of uncompressed 16-bit pixels begins (PS3.5, 7.1), by transfer syntax; four
+bytes of length follow, then the pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPixels:
+    """Pixels that lie in a file as 16-bit integers of this machine, of slope 1.
+
+    Attributes
+    ----------
+    offset_bytes : int
+        Of the first pixel, from the start of the file.
+    dtype : ``int16`` or ``uint16``
+    low, high : int
+        What the bits in use can hold; a number beyond has something else in the others.
+    intercept : int
+        To be added.
+    """
+
+    offset_bytes: int
+    dtype: str
+    low: int
+    high: int
+    intercept: int
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """One file's slice.
@@ -81,6 +118,8 @@ class Header:
         Spacing between slices or thickness as stated, for a slice without neighbours; else 1.
     encoding : str
         Equal where stored numbers mean the same: bits, sign, slope, intercept.
+    plain : PlainPixels, optional
+        None where pixels need decoding.
     refusal : str
         Why this is not a slice of a volume; empty if it is one.
     """
@@ -102,6 +141,7 @@ class Header:
     image_type: str
     acquisition: str
     encoding: str
+    plain: PlainPixels | None
     refusal: str
 
     @property
@@ -178,7 +218,10 @@ def read_header(path: Path) -> Header | None:
                 file, stop_before_pixels=True, force=True, specific_tags=list(_tags().values())
             )
             storage = _text(dataset.file_meta, "MediaStorageSOPClassUID")
-            return None if storage == _MEDIA_DIRECTORY else _header(path, dataset)
+            if storage == _MEDIA_DIRECTORY:
+                return None
+            # pydicom stops in front of the pixels, or at the end of a file that has none
+            return _header(path, dataset, file.read(12), file.tell())
     except ImageError:
         raise
     except OSError as error:
@@ -187,7 +230,7 @@ def read_header(path: Path) -> Header | None:
         raise ImageError(f"{path}: its DICOM header is damaged or cut off") from error
 
 
-def _header(path: Path, dataset: Dataset) -> Header:
+def _header(path: Path, dataset: Dataset, opening: bytes, read_bytes: int) -> Header:
     if "SOPClassUID" not in dataset and "Rows" not in dataset:
         raise ImageError(f"{path}: a DICOM file that holds no image, or is cut off")
     size = (_binary(dataset, "Rows", 0), _binary(dataset, "Columns", 0))
@@ -211,7 +254,49 @@ def _header(path: Path, dataset: Dataset) -> Header:
         image_type=_text(dataset, "ImageType"),
         acquisition=_text(dataset, "AcquisitionNumber"),
         encoding="/".join(_bytes(dataset, keyword).hex() for keyword in _ENCODING),
+        plain=_plain_pixels(dataset, size, opening, read_bytes),
         refusal=_refusal(dataset, size),
+    )
+
+
+def _plain_pixels(
+    dataset: Dataset, size: tuple[int, int], opening: bytes, read_bytes: int
+) -> PlainPixels | None:
+    """Where the pixels of a CT lie, given the first 12 bytes of their element.
+
+    Parameters
+    ----------
+    opening : bytes
+    read_bytes : int
+        Where in the file ``opening`` ends.
+    """
+    syntax = _text(dataset.file_meta, "TransferSyntaxUID")
+    classes = _text(dataset.file_meta, "MediaStorageSOPClassUID"), _text(dataset, "SOPClassUID")
+    element = _OPENINGS.get(syntax, b"") + (2 * size[0] * size[1]).to_bytes(4, "little")
+    bits, sign = _binary(dataset, "BitsStored", 0), _binary(dataset, "PixelRepresentation", 0)
+    slope, intercept = (_numbers(dataset, f"Rescale{word}", 1) for word in ("Slope", "Intercept"))
+    if (
+        sys.byteorder != "little"
+        or syntax not in _OPENINGS
+        or not opening.startswith(element)
+        or classes != (_CT, _CT)
+        or _binary(dataset, "BitsAllocated", 0) != 16
+        or not 1 <= bits <= 16
+        or _binary(dataset, "HighBit", 0) != bits - 1
+        or sign not in (0, 1)
+        or _text(dataset, "PhotometricInterpretation") != "MONOCHROME2"
+        or slope != (1.0,)
+        or intercept is None
+        or not intercept[0].is_integer()
+    ):
+        return None
+    half = 1 << (bits - 1)
+    return PlainPixels(
+        offset_bytes=read_bytes - len(opening) + len(element),
+        dtype="int16" if sign else "uint16",
+        low=-half if sign else 0,
+        high=half - 1 if sign else 2 * half - 1,
+        intercept=int(intercept[0]),
     )
 
 
