@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from children import kill_child
+from dropping import drop
 from heads import OBLIQUE, head_pair
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import Qt
 
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.imaging.io import write_volume
@@ -24,21 +24,6 @@ Settle = Callable[[Any], None]
 def click(qtbot: QtBot, button: Any) -> None:
     assert button.isEnabled()
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
-def drop(widget: Any, *paths: Path) -> None:
-    """What Qt sends when files are dragged onto a widget and let go."""
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    copy, left, none = (
-        Qt.DropAction.CopyAction,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    enter = QDragEnterEvent(QPoint(9, 9), copy, data, left, none)
-    QApplication.sendEvent(widget, enter)
-    assert enter.isAccepted()
-    QApplication.sendEvent(widget, QDropEvent(QPointF(9, 9), copy, data, left, none))
 
 
 def texts(load: Any) -> list[str]:
@@ -144,3 +129,48 @@ def test_the_corrections_of_a_tilted_series_are_listed(
     settle(load)
     assert len(viewer.layers) == 1
     assert "tilt" in load.notes.toPlainText()
+
+
+def test_a_child_that_is_killed_is_a_message_and_loading_goes_on(
+    viewer: Viewer,
+    panel: OpenPanel,
+    qtbot: QtBot,
+    settle: Settle,
+    told: list[str],
+    tmp_path: Path,
+) -> None:
+    write_volume(head_pair()[0], tmp_path / "head.nrrd")
+    load = panel("Load")
+    drop(load, tmp_path / "head.nrrd")
+    kill_child(load.job)
+    settle(load)
+    assert "the job was killed" in told.pop()
+    assert "the job was killed" in load.status.text()
+    assert not texts(load)
+    click(qtbot, load.go)  # looks again
+    settle(load)
+    click(qtbot, load.go)
+    kill_child(load.job)
+    settle(load)
+    assert "the job was killed" in told.pop()
+    assert not viewer.layers
+    assert len(texts(load)) == 1
+    click(qtbot, load.go)
+    settle(load)
+    assert [layer.name for layer in viewer.layers] == ["head"]
+    assert not told
+
+
+def test_thumbnails_that_cannot_be_made_are_not_missed(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
+) -> None:
+    write_volume(head_pair()[0], tmp_path / "head.nrrd")
+    load = panel("Load")
+    drop(load, tmp_path / "head.nrrd")
+    settle(load)
+    kill_child(load.pictures)
+    qtbot.waitUntil(lambda: not load.pictures.is_running, timeout=PATIENCE_MS)
+    assert not told
+    click(qtbot, load.go)
+    settle(load)
+    assert len(viewer.layers) == 1

@@ -6,23 +6,32 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from dropping import drop
 from heads import OBLIQUE, head_pair, picture
+from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.viewer import Viewer
 from npe2 import PluginManager, PluginManifest
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QDialog
 
 import napari_ct2mri
 from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.widgets.files import get_reader, layer_name
-from napari_ct2mri.widgets.layers import add_volume, layer_to_shown, synthetic_attributes
+from napari_ct2mri.widgets.layers import (
+    add_volume,
+    layer_to_shown,
+    layer_to_volume,
+    synthetic_attributes,
+)
 from napari_ct2mri.widgets.panel import Panel
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -152,6 +161,77 @@ def test_an_oblique_mr_keeps_its_grid(viewer: Viewer, real_data: Path, tmp_path:
     before, after = read_volume(path), read_volume(tmp_path / "mr.mha")
     np.testing.assert_allclose(after.geometry.affine, before.geometry.affine, atol=1e-12)
     np.testing.assert_array_equal(after.data, before.data)
+
+
+@pytest.fixture
+def asked() -> Iterator[list[list[str]]]:
+    """Answers napari's question for a reader as a person would, and keeps what it offered.
+
+    Any other dialog is dismissed and fails the test: nobody is there to press its buttons.
+    """
+    offers: list[list[str]] = []
+    strange: list[QDialog] = []
+
+    def look() -> None:
+        dialog = QApplication.activeModalWidget()
+        if isinstance(dialog, QtReaderDialog):
+            buttons = dialog.reader_btn_group.buttons()
+            offers.append([button.text() for button in buttons])
+            (ours,) = [button for button in buttons if button.text() == "CT to MR"]
+            ours.click()
+            dialog.accept()
+        elif isinstance(dialog, QDialog):
+            strange.append(dialog)
+            dialog.reject()
+
+    timer = QTimer()
+    timer.timeout.connect(look)
+    timer.start(50)
+    yield offers
+    timer.stop()
+    assert not strange
+
+
+@pytest.mark.parametrize(
+    ("name", "others"), [("head.nii.gz", True), ("series", True), ("IM000001", False)]
+)
+def test_what_is_dropped_on_the_viewer_opens(
+    viewer: Viewer,
+    asked: list[list[str]],
+    real_data: Path,
+    tmp_path: Path,
+    name: str,
+    others: bool,
+) -> None:
+    """napari asks where a reader of its own claims the ending or the folder as well."""
+    series = real_data / "head_ct_dicom"
+    if name == "series":
+        shutil.copytree(series, tmp_path / name)
+    elif name == "IM000001":
+        shutil.copy(min(series.iterdir()), tmp_path / name)
+    else:
+        write_volume(head_pair()[0], tmp_path / name)
+    drop(viewer.window._qt_viewer, tmp_path / name)
+    (layer,) = viewer.layers
+    assert layer_to_volume(layer).modality == "CT"
+    assert layer_to_volume(layer).source.path == str(tmp_path / name)
+    assert asked == ([["CT to MR", "napari builtins"]] if others else [])
+
+
+def test_what_is_dropped_and_damaged_is_refused_in_our_words(
+    viewer: Viewer, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """napari notifies the person of what its event handlers raise."""
+    raised: list[tuple[type, str]] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, e, _: raised.append((kind, str(e))))
+    (tmp_path / "broken.nrrd").write_bytes(b"NRRD0004\nnot quite")
+    drop(viewer.window._qt_viewer, tmp_path / "broken.nrrd")
+    sys.last_value = sys.last_traceback = None  # which keep the viewer
+    ((kind, words),) = raised
+    assert kind is ImageError
+    assert "broken.nrrd: not a NRRD file, or a damaged one" in words
+    assert len(asked) == 1
+    assert not viewer.layers
 
 
 def test_pictures_stay_with_napari(viewer: Viewer, tmp_path: Path) -> None:
