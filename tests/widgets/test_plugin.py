@@ -18,13 +18,14 @@ from heads import OBLIQUE, head_pair, picture
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.viewer import Viewer
 from npe2 import PluginManager, PluginManifest
+from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialog
 
 import napari_ct2mri
 from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.io import read_volume, write_volume
-from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.imaging.volume import Geometry, Volume
 from napari_ct2mri.widgets.files import get_reader, layer_name
 from napari_ct2mri.widgets.layers import (
     add_volume,
@@ -113,6 +114,54 @@ def test_a_volume_opens_and_saves_without_a_change(
     np.testing.assert_array_equal(again.data, ct.data)
     assert again.geometry.is_close(OBLIQUE, 1e-4)
     assert (again.modality, again.unit) == ("CT", "HU")
+
+
+SAGITTAL = Geometry(
+    spacing=(3.3, 0.7, 0.9),
+    origin=(61.5, -20.0, 140.25),
+    direction=tuple(
+        np.ravel(
+            np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0]])
+            @ [[np.cos(0.3), -np.sin(0.3), 0], [np.sin(0.3), np.cos(0.3), 0], [0, 0, 1]]
+        )
+    ),
+)
+"""Slices from left to right, rows from top to bottom, turned in their plane by 17 degrees."""
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("grid", [OBLIQUE, SAGITTAL], ids=["axial", "sagittal"])
+def test_an_oblique_volume_is_shown_upright_in_mm_and_written_back_exactly(
+    viewer: Viewer, tmp_path: Path, grid: Geometry, ending: str
+) -> None:
+    values = np.arange(3 * 5 * 7, dtype=np.int16).reshape(3, 5, 7) - 1000
+    stored = Volume(values, grid, "CT", "HU")
+    write_volume(stored, tmp_path / f"one{ending}")
+    (layer,) = viewer.open(tmp_path / f"one{ending}", plugin=NAME)
+    assert [str(unit) for unit in layer.units] == ["millimeter"] * 3
+    assert tuple(layer.axis_labels) == ("z", "y", "x")
+
+    def place(*index: int) -> NDArray[np.float64]:
+        """(z, y, x) mm in the world of a voxel that is shown, found by its value."""
+        (found,) = np.argwhere(values == layer.data[index])
+        return np.asarray((grid.affine @ (*found, 1))[2::-1])
+
+    for axis in range(3):  # upright: what is shown further along an axis lies further along it
+        index = [0, 0, 0]
+        index[axis] = 1
+        step = place(*index) - place(0, 0, 0)
+        assert step.argmax() == np.abs(step).argmax() == axis
+        assert layer.scale[axis] == pytest.approx(np.linalg.norm(step), abs=1e-4)
+
+    assert viewer.layers.save(str(tmp_path / f"two{ending}"), plugin=NAME)
+    back = read_volume(tmp_path / f"two{ending}")
+    np.testing.assert_array_equal(back.data, values)
+    exact = 1e-4 if "nii" in ending else 1e-9  # mm; NIfTI holds 32 bits
+    assert back.geometry.is_close(grid, exact)
+    (again,) = viewer.open(tmp_path / f"two{ending}", plugin=NAME)
+    np.testing.assert_array_equal(again.data, layer.data)
+    np.testing.assert_allclose(again.extent.world, layer.extent.world, atol=exact)
+    assert (again.units, again.axis_labels) == (layer.units, layer.axis_labels)
 
 
 def test_a_synthetic_layer_saves_as_a_series_in_its_cts_study(
