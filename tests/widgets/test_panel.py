@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from children import kill_child
+from heads import head_pair
 from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
@@ -25,10 +29,11 @@ from qtpy.QtWidgets import (
 )
 from sheep import count
 
-from conftest import PATIENCE_MS, MakeViewer
+from conftest import PATIENCE_MS, MakeViewer, OpenPanel
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets.forms import OutputField
+from napari_ct2mri.widgets.layers import add_volume
 from napari_ct2mri.widgets.memory import remember
 from napari_ct2mri.widgets.models import ModelChooser
 from napari_ct2mri.widgets.panel import Panel
@@ -164,6 +169,39 @@ def test_settings_go_back_to_the_preset_and_that_is_remembered(qtbot: QtBot) -> 
         panels.setValue("Panel/settings", damaged)
         panels.sync()
         assert opened().config()
+
+
+# ---------------------------------------------------------------- a crash
+
+
+def test_a_child_that_is_killed_is_a_message_and_a_panel_to_go_on_with(
+    heads: Viewer,
+    panel: OpenPanel,
+    qtbot: QtBot,
+    settle: Callable[[Any], None],
+    told: list[str],
+    model: Path,
+) -> None:
+    """Load and Train have such a test beside their other ones."""
+    synthesize = panel("Synthesize")
+    synthesize.model.add_file(model)
+    ct, _ = head_pair()
+    many = replace(ct, data=np.tile(ct.data, (300, 1, 1)))
+    synthesize.ct.select(add_volume(heads, many, "long CT"))
+    before = list(heads.layers)
+    synthesize.go.click()
+    qtbot.waitUntil(lambda: len(heads.layers) > len(before), timeout=PATIENCE_MS)
+    kill_child(synthesize.job)
+    settle(synthesize)
+    assert "the job was killed" in told.pop()
+    assert "the job was killed" in synthesize.status.text()
+    assert list(heads.layers) == before  # nothing half-made is left
+    synthesize.ct.select(heads.layers["head CT"])
+    assert synthesize.go.isEnabled()
+    synthesize.go.click()
+    settle(synthesize)
+    assert len(heads.layers) == len(before) + 1
+    assert not told
 
 
 # ---------------------------------------------------------------- closing
