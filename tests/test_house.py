@@ -193,6 +193,27 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
     assert not found
 
 
+def test_every_module_has_its_place_in_the_architecture() -> None:
+    """In the rows of its floor, by its name, with ``.py`` or without."""
+    named: dict[str, set[str]] = {}
+    floor = ""
+    for line in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("|"):
+            continue
+        room, *rest = line.strip("|").split("|")
+        floor = room.strip(" `/") or floor
+        words = re.findall(r"`([\w.]+)`", " ".join(rest))
+        named.setdefault(floor, set()).update(word.removesuffix(".py") for word in words)
+    rooms = {"": "ground floor"} | {floor: floor for floor in FLOORS}
+    missing = [
+        str(file.relative_to(PACKAGE))
+        for floor, room in rooms.items()
+        for file in ((PACKAGE / floor).rglob("*.py") if floor else PACKAGE.glob("*.py"))
+        if file.stem != "__init__" and file.stem not in named[room]
+    ]
+    assert not missing
+
+
 def test_documents_link_to_what_exists() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").glob("*.md")]
     links = [
