@@ -171,40 +171,7 @@ def test_settings_go_back_to_the_preset_and_that_is_remembered(qtbot: QtBot) -> 
         assert opened().config()
 
 
-# ---------------------------------------------------------------- a crash
-
-
-def test_a_child_that_is_killed_is_a_message_and_a_panel_to_go_on_with(
-    heads: Viewer,
-    panel: OpenPanel,
-    qtbot: QtBot,
-    settle: Callable[[Any], None],
-    told: list[str],
-    model: Path,
-) -> None:
-    """Load and Train have such a test beside their other ones."""
-    synthesize = panel("Synthesize")
-    synthesize.model.add_file(model)
-    ct, _ = head_pair()
-    many = replace(ct, data=np.tile(ct.data, (300, 1, 1)))
-    synthesize.ct.select(add_volume(heads, many, "long CT"))
-    before = list(heads.layers)
-    synthesize.go.click()
-    qtbot.waitUntil(lambda: len(heads.layers) > len(before), timeout=PATIENCE_MS)
-    kill_child(synthesize.job)
-    settle(synthesize)
-    assert "the job was killed" in told.pop()
-    assert "the job was killed" in synthesize.status.text()
-    assert list(heads.layers) == before  # nothing half-made is left
-    synthesize.ct.select(heads.layers["head CT"])
-    assert synthesize.go.isEnabled()
-    synthesize.go.click()
-    settle(synthesize)
-    assert len(heads.layers) == len(before) + 1
-    assert not told
-
-
-# ---------------------------------------------------------------- closing
+# ---------------------------------------------------------------- a job at work
 
 
 @pytest.fixture
@@ -235,6 +202,58 @@ def is_open(window: QMainWindow) -> bool:
         return window.isVisible()
     except RuntimeError:
         return False
+
+
+# ---------------------------------------------------------------- a crash
+
+
+def test_a_child_that_is_killed_is_a_message_and_a_panel_to_go_on_with(
+    heads: Viewer,
+    panel: OpenPanel,
+    qtbot: QtBot,
+    settle: Callable[[Any], None],
+    told: list[str],
+    model: Path,
+) -> None:
+    """Load and Train have such a test beside their other ones, the frame of all has the next."""
+    synthesize = panel("Synthesize")
+    synthesize.model.add_file(model)
+    ct, _ = head_pair()
+    many = replace(ct, data=np.tile(ct.data, (300, 1, 1)))
+    synthesize.ct.select(add_volume(heads, many, "long CT"))
+    before = list(heads.layers)
+    synthesize.go.click()
+    qtbot.waitUntil(lambda: len(heads.layers) > len(before), timeout=PATIENCE_MS)
+    kill_child(synthesize.job)
+    settle(synthesize)
+    assert "the job was killed" in told.pop()
+    assert "the job was killed" in synthesize.status.text()
+    assert list(heads.layers) == before  # nothing half-made is left
+    synthesize.ct.select(heads.layers["head CT"])
+    assert synthesize.go.isEnabled()
+    synthesize.go.click()
+    settle(synthesize)
+    assert len(heads.layers) == len(before) + 1
+    assert not told
+
+
+def test_any_job_that_was_killed_can_be_started_again(
+    counting: tuple[Viewer, Counting], qtbot: QtBot, told: list[str]
+) -> None:
+    viewer, panel = counting
+    kill_child(panel.job)
+    qtbot.waitUntil(lambda: not panel.job.is_running, timeout=PATIENCE_MS)
+    assert "the job was killed" in told.pop()
+    assert "the job was killed" in panel.status.text()
+    assert not panel.stop.isEnabled()
+    assert is_open(viewer.window._qt_window)
+    del panel.saw
+    panel.go.click()
+    qtbot.waitUntil(lambda: hasattr(panel, "saw"), timeout=PATIENCE_MS)
+    assert not told
+
+
+# ---------------------------------------------------------------- closing
 
 
 def press(role: QMessageBox.ButtonRole, seen: list[str]) -> None:
