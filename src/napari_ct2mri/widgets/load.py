@@ -202,7 +202,6 @@ class LoadPanel(Panel):
         self.section("What it holds")
         self.list = QListWidget()
         self.list.setWordWrap(True)
-        self.list.setAlternatingRowColors(True)
         self.list.setIconSize(QSize(_THUMBNAIL_PX, _THUMBNAIL_PX))
         self.list.setMinimumHeight(_LIST_PX)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
