@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copy
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -43,7 +42,7 @@ class Sample:
 
 
 def main(demo: Path) -> None:
-    """Draw all three, and keep the demo's screenshot of the viewer."""
+    """Draw all three."""
     header = read_header(demo / "demo.safetensors")
     sample = read_sample(demo, header.config.model)
     default = preset("default", contrasts=(sample.contrast,)).model
@@ -51,7 +50,6 @@ def main(demo: Path) -> None:
     draw_sample(sample, PICTURES / "sample.png")
     draw_curve(header.history, PICTURES / "curve.png")
     draw_architecture(default, sample, PICTURES / "architecture.png")
-    copy(demo / "viewer.png", PICTURES)
 
 
 def read_sample(demo: Path, model: ModelConfig) -> Sample:

@@ -31,8 +31,8 @@ def simulate(patient: Path, pairs: Path) -> None:
     study, frame = generate_uid(), generate_uid()
     every = range(len(head.ct.data))
     second = [k for k in every[::2] if k != 2 * MISSING]
-    write_ct(patient / "CT", head.ct, every, study, frame, 2, "head, 3.5 mm")
-    write_ct(patient / "CT", head.ct, second, study, frame, 3, "head, 7 mm")
+    write_ct(patient / "CT", head.ct, every, study, frame, 2, "thin")
+    write_ct(patient / "CT", head.ct, second, study, frame, 3, "thick")
     # not by write_volume, which would note in it that it is MR: others do not
     sitk.WriteImage(to_sitk(displaced(head.mr["T2"])), patient / "T2.nii.gz")
     run_job(phantom_job(pairs.parent, SUBJECTS, seed=1), lambda event: None)
