@@ -80,11 +80,12 @@ def settle(qtbot: QtBot) -> Callable[[Any], None]:
 
 @pytest.fixture
 def told() -> Iterator[list[str]]:
-    """What napari notified the person of."""
+    """What napari notified the person of, but for its remark on layers without units."""
     messages: list[str] = []
 
     def remember(notification: Notification) -> None:
-        messages.append(notification.message)
+        if not notification.message.startswith("Inconsistent units across layers"):
+            messages.append(notification.message)
 
     notification_manager.notification_ready.connect(remember)
     yield messages

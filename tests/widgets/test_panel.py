@@ -131,6 +131,9 @@ def test_every_panel_remembers(make_napari_viewer: MakeViewer, model: Path, tmp_
     first["Train"].settings.epochs.setValue(7)
     first["Train"].settings.rows["batch"].editor.setText("3")
     first["Train"].output.line.setText(str(tmp_path / "mine.safetensors"))
+    first["Synthesize"].model.add_file(model)
+    first["Synthesize"].with_spread.setChecked(True)
+    first["Compare"].with_maps.setChecked(False)
     first["Board"].folder.line.setText(str(tmp_path / "project"))
     first["Board"].board.setCurrentIndex(first["Board"].board.count() - 1)
     contrast = first["Board"].contrast
@@ -143,6 +146,9 @@ def test_every_panel_remembers(make_napari_viewer: MakeViewer, model: Path, tmp_
     assert again["Train"].settings.name() == "classic"
     assert again["Train"].settings.leaves() == {"epochs": 7, "batch": 3}
     assert again["Train"].output.path() == tmp_path / "mine.safetensors"
+    assert again["Synthesize"].model.choice().path == model
+    assert again["Synthesize"].with_spread.isChecked()
+    assert not again["Compare"].with_maps.isChecked()
     assert again["Board"].folder.path() == tmp_path / "project"
     assert again["Board"].board.currentText() == first["Board"].board.currentText()
     assert again["Board"].contrast.currentText() == contrast.currentText()

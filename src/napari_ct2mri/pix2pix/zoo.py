@@ -16,13 +16,14 @@ _ENDING = ".safetensors"
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One released model: its file, what it makes, and the first paragraph of its card."""
+    """One model: its file, what it makes, its card in Markdown and that card's first paragraph."""
 
     name: str
     path: Path
     contrasts: tuple[str, ...]
     size_bytes: int
     summary: str
+    text: str = ""
 
 
 def models() -> tuple[ModelCard, ...]:
@@ -61,12 +62,12 @@ def read_card(path: Path) -> ModelCard:
     from napari_ct2mri.pix2pix.checkpoint import read_header
 
     header = read_header(path)
-    text = path.with_suffix(".md")
-    paragraphs = text.read_text(encoding="utf-8").split("\n\n") if text.is_file() else []
-    plain = [p for p in paragraphs if not p.startswith(("#", "---", "|", "!"))]
+    beside = path.with_suffix(".md")
+    text = beside.read_text(encoding="utf-8") if beside.is_file() else ""
+    plain = [p for p in text.split("\n\n") if p and not p.startswith(("#", "---", "|", "!"))]
     summary = " ".join(plain[0].split()) if plain else ""
     contrasts = header.config.model.contrasts
-    return ModelCard(path.stem, path, contrasts, path.stat().st_size, summary)
+    return ModelCard(path.stem, path, contrasts, path.stat().st_size, summary, text)
 
 
 def _folder() -> Path:

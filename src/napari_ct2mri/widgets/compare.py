@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +18,22 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ct2mri.errors import VolumeError
-from napari_ct2mri.imaging.volume import Modality, Volume
+from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets import comparison
+from napari_ct2mri.widgets.command_line import file_name, model_name
 from napari_ct2mri.widgets.forms import LayerChooser
+from napari_ct2mri.widgets.layer_pairs import file_of
 from napari_ct2mri.widgets.layers import (
     check_one_grid,
-    is_as_read,
     layer_origin,
     layer_to_shown,
-    layer_to_volume,
 )
 from napari_ct2mri.widgets.maps import MapLayers
 from napari_ct2mri.widgets.panel import Panel
 from napari_ct2mri.widgets.profile import Along, ProfileView
 from napari_ct2mri.widgets.report import ReportView
-from napari_ct2mri.widgets.slices_table import Place, SliceTable
+from napari_ct2mri.widgets.slices_table import Place, SliceTable, place_of
 from napari_ct2mri.widgets.tasks import PairEntry
 from napari_ct2mri.widgets.words import RESEARCH_ONLY
 
@@ -51,7 +49,7 @@ _THIN_SPACE = "\u2009"
 _WIDTH_PX = 390
 """Room for two columns of figures with their spread."""
 
-_NOT_IN_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]')  # of folders, on any system
+_UNIT = " (dB)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +73,18 @@ class _Chosen:
     @property
     def patient(self) -> str:
         """The name of the CT's layer, fit to name a folder."""
-        return _NOT_IN_NAMES.sub("_", self.ct_layer.name)[:80].strip(". ") or "layers"
+        return file_name(self.ct_layer.name, "layers")
+
+    def entries(self) -> tuple[PairEntry, ...]:
+        """CT and real MR as rows of a pair list, by their files where they still are in one."""
+        contrast = self.contrast or "MR"
+        if self.ct.is_picture and len(self.ct.data) > 1:
+            return comparison.picture_entries(self.ct, self.real, self.patient, contrast)
+        ct, real = file_of(self.ct_layer, "CT"), file_of(self.real_layer, "MR")
+        in_file, series = ct or (self.ct, "")
+        is_named = real is not None and not real[1]  # a pair list names the CT's series alone
+        other = real[0] if real and is_named else self.real
+        return (PairEntry(in_file, other, self.patient, contrast, "test", series=series),)
 
 
 class ComparePanel(Panel):
@@ -109,6 +118,7 @@ class ComparePanel(Panel):
         self.viewer.layers.events.removed.connect(self._stop_without)
         self.job.cancelled.connect(self._say_why)
         self.job.finished.connect(self._offer_report)
+        self.remember(maps=self.with_maps)
 
     def start(self) -> None:
         """Measure the chosen layers."""
@@ -140,12 +150,15 @@ class ComparePanel(Panel):
         ct, real, fake = self.ct.required(), self.real.required(), self.fake.required()
         if len({id(layer) for layer in (ct, real, fake)}) < 3:
             raise VolumeError("CT, real and synthetic MR are not three layers; choose one for each")
-        shown = layer_to_shown(ct, "CT"), layer_to_shown(real, "MR"), layer_to_shown(fake, "MR")
+        of_ct = layer_to_shown(ct, "CT")
+        shown = of_ct, _shown_on(of_ct, real), _shown_on(of_ct, fake)
+        _check_whole(ct, fake)
         names = f"CT {ct.name!r}", f"real MR {real.name!r}", f"synthetic MR {fake.name!r}"
         check_one_grid(dict(zip(names, shown, strict=True)))
         origin = layer_origin(fake)
         model, contrast = (origin.model, origin.contrast) if origin else ("", "")
-        return _Chosen(ct, real, fake, *shown, model, contrast, _place(ct))
+        model = model and model_name(model)
+        return _Chosen(ct, real, fake, *shown, model, contrast, place_of(ct))
 
     def _stop_without(self, event: Any) -> None:
         """End a comparison one of whose layers the person took out."""
@@ -173,6 +186,10 @@ class ComparePanel(Panel):
 
     def _show(self, compared: Compared) -> None:
         assert self._chosen is not None
+        gone = [layer for layer in self._chosen.layers if layer not in self.viewer.layers]
+        if gone:  # it ended before the word that a layer is gone came to it
+            self.say(f"stopped: layer {gone[0].name!r} was removed")
+            return
         self._compared = compared
         self.verdict.setText(
             f"<b>{compared.label}</b>: {compared.meaning}. {len(compared.slices)} slices. "
@@ -192,13 +209,27 @@ class ComparePanel(Panel):
         self.table.setRowCount(len(compared.figures))
         self.table.setColumnCount(len(compared.predictors))
         self.table.setHorizontalHeaderLabels(compared.predictors)
-        self.table.setVerticalHeaderLabels([title for title, _ in compared.figures])
+        titles = [title for title, _ in compared.figures]
+        self.table.setVerticalHeaderLabels([title.removesuffix(_UNIT) for title in titles])
+        for column, name in enumerate(compared.predictors):
+            self.table.horizontalHeaderItem(column).setToolTip(name)
+        for line, title in enumerate(titles):
+            self.table.verticalHeaderItem(line).setToolTip(f"{title}: mean ± spread over slices")
         for line, (_, values) in enumerate(compared.figures):
             for column, text in enumerate(values):
                 item = QTableWidgetItem(text.replace(" ", _THIN_SPACE))
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.table.setItem(line, column, item)
         self.table.show()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Let no figure be cut off, whatever the font; a long model's name may be."""
+        columns = self.table.columnCount()
+        widest = max(self.table.sizeHintForColumn(i) for i in range(columns))
+        rim = self.width() - self.table.viewport().width() - self.table.verticalHeader().width()
+        titles = self.table.verticalHeader().sizeHint().width()
+        self.setMinimumWidth(max(_WIDTH_PX, titles + columns * widest + max(0, rim)))
 
     # ------------------------------------------------------------ the report
 
@@ -208,19 +239,15 @@ class ComparePanel(Panel):
             chosen, compared = self._chosen, self._compared
             assert chosen is not None
             assert compared is not None
-            series = chosen.ct.source.series_uid
-            ct = _on_disk(chosen.ct_layer, "CT")
-            entry = PairEntry(
-                ct,
-                _on_disk(chosen.real_layer, "MR", may_be_series=False),
-                chosen.patient,
-                chosen.contrast or "MR",
-                "test",
-                series=series if isinstance(ct, Path) else "",
+            self.run(
+                self._saved,
+                comparison.save_report,
+                compared.report,
+                self.report.folder(),
+                chosen.entries(),
+                chosen.fake,
+                chosen.model,
             )
-            fake = None if chosen.model else layer_to_volume(chosen.fake_layer, "MR")
-            folder = self.report.folder()
-            self.run(self._saved, comparison.save_report, compared.report, folder, entry, fake)
             self.report.save.setEnabled(False)
 
     def _saved(self, files: tuple[Path, ...]) -> None:
@@ -232,7 +259,7 @@ class ComparePanel(Panel):
         self.report.set_ready(is_ready=self._compared is not None)
 
     def _command(self, folder: Path) -> str:
-        return comparison.as_command(folder, self._chosen.model) if self._chosen else ""
+        return comparison.as_command(folder) if self._chosen else ""
 
     # ------------------------------------------------------------ layout
 
@@ -240,8 +267,9 @@ class ComparePanel(Panel):
         self.table = QTableWidget()
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(True)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.hide()
         self.slices = SliceTable(self.viewer)
         self.profile = ProfileView(self.viewer, self.slices.index_in_view)
@@ -262,11 +290,22 @@ class ComparePanel(Panel):
         self.body.addStretch(0)
 
 
-def _place(layer: Layer) -> Place:
-    """Where the slices of a layer stand; an image of two axes is one slice wherever one looks."""
-    if layer.ndim < 3:
-        return Place(0.0, math.inf, 1)
-    return Place(float(layer.translate[0]), float(layer.scale[0]), len(layer.data))
+def _shown_on(ct: Volume, layer: Layer) -> Volume:
+    """An MR as the viewer shows it; another plugin's layer, which knows no tilt, has the CT's."""
+    mr = layer_to_shown(layer, "MR")
+    if layer_origin(layer) is not None:
+        return mr
+    return replace(mr, geometry=replace(mr.geometry, direction=ct.geometry.direction))
+
+
+def _check_whole(ct: Layer, fake: Layer) -> None:
+    """Refuse a synthesized range: figures are of a patient, whose whole MR sets the scale."""
+    made, there = place_of(fake).count, place_of(ct).count
+    if layer_origin(fake) is not None and made < there:
+        raise VolumeError(
+            f"{fake.name!r} holds {made} of the {there} slices of {ct.name!r}; figures are of a "
+            "whole volume: choose one that was synthesized whole"
+        )
 
 
 def _along(chosen: _Chosen, compared: Compared) -> Along:
@@ -281,14 +320,3 @@ def _along(chosen: _Chosen, compared: Compared) -> Along:
         (float(scale[0]), float(scale[1])),
         (float(translate[0]), float(translate[1])),
     )
-
-
-def _on_disk(layer: Layer, modality: Modality, *, may_be_series: bool = True) -> Path | Volume:
-    """The file that a layer came from, if it is still as it was read; else its volume."""
-    origin = layer_origin(layer)
-    if origin is not None and origin.modality == modality and origin.source.path:
-        path = Path(origin.source.path)
-        is_one = may_be_series or not origin.source.series_uid
-        if is_one and path.exists() and is_as_read(layer):
-            return path.absolute()
-    return layer_to_volume(layer, modality)

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from napari_ct2mri.evaluation import Label, PatientImages, Report, SliceFigures
     from napari_ct2mri.imaging.intensity import MrRange
 
-__all__ = ["Compared", "MapsDone", "as_command", "compare", "save_report"]
+__all__ = ["Compared", "MapsDone", "as_command", "compare", "picture_entries", "save_report"]
 
 _PAIRS = "pairs.csv"
-_PREDICTIONS = "predictions"
+_SYNTHETIC = "synthetic"
+"""The folder of the synthetic MR, by which ``--predictions`` calls what nobody knows who made."""
+
+_LEVELS = 257  # of a 16-bit picture to a grey level
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +115,7 @@ def compare(
     for text in notes:
         yield Notice(text)
     made = fake.data[reference.slices].astype(np.float32, copy=False)
-    images = reference.images(made, label, Path(model).stem if model else "synthetic")
+    images = reference.images(made, label, Path(model).stem if model else _SYNTHETIC)
     black = images.by("black", np.zeros_like(images.real))
     fits = _fit(images), _fit(black)
     each: list[SliceFigures] = []
@@ -138,8 +141,20 @@ def compare(
     )
 
 
+def picture_entries(ct: Volume, real: Volume, patient: str, contrast: str) -> tuple[PairEntry, ...]:
+    """A row a picture, in order: a file of predictions holds one."""
+    return tuple(
+        PairEntry(_slice(ct, i), _slice(real, i), patient, contrast, "test", slice_index=i)
+        for i in range(len(ct.data))
+    )
+
+
 def save_report(
-    report: Report, folder: Path, entry: PairEntry, fake: Volume | None
+    report: Report,
+    folder: Path,
+    entries: Sequence[PairEntry],
+    fake: Volume,
+    model: str = "",
 ) -> Job[tuple[Path, ...]]:
     """Write the report, and what ``ct2mri evaluate`` needs to make it again.
 
@@ -147,10 +162,13 @@ def save_report(
     ----------
     folder : Path
         Is made where it is missing.
-    entry : PairEntry
-        CT and real MR; a volume that is in no file is written beside the list of pairs.
-    fake : Volume, optional
-        The synthetic MR on its exact grid, where no model is known that makes it again.
+    entries : sequence of PairEntry
+        CT and real MR, a volume or each picture; what is in no file is written beside the list of
+        pairs.
+    fake : Volume
+        The synthetic MR on its exact grid: what was measured, whoever can make it again.
+    model : str
+        What made ``fake`` by its own account; empty if nobody knows.
 
     Returns
     -------
@@ -164,38 +182,69 @@ def save_report(
     """
     from napari_ct2mri.evaluation import write_report
 
-    yield Progress(0, 2, "parts written")
+    yield Progress(0, 3, "parts written")
     files = write_report(report, folder)
-    yield Progress(1, 2, "parts written")
+    yield Progress(1, 3, "parts written")
     try:
-        pairs = yield from save_pairs(folder / _PAIRS, [entry])
+        pairs = yield from save_pairs(folder / _PAIRS, entries)
     except OSError as error:
         raise EvaluationError(
             f"{folder / _PAIRS}: could not be written: {error.strerror}"
         ) from None
-    predictions = _save_prediction(folder, pairs, fake) if fake else ()
+    yield Progress(2, 3, "parts written")
+    predictions = _save_predictions(folder / _SYNTHETIC, pairs, fake, model)
     page = next(file for file in files if file.suffix == ".html")
     return (page, *(file for file in files if file != page), pairs, *predictions)
 
 
-def as_command(folder: Path, model: str) -> str:
+def as_command(folder: Path) -> str:
     """The command line that measures again what :func:`save_report` wrote."""
-    made = ["--model", model] if model else ["--predictions", str(folder / _PREDICTIONS)]
-    words = ["ct2mri", "evaluate", str(folder / _PAIRS), *made, "--output", str(folder)]
+    words = ["ct2mri", "evaluate", str(folder / _PAIRS)]
+    words += ["--predictions", str(folder / _SYNTHETIC), "--output", str(folder)]
     return shlex.join(words)
 
 
-def _save_prediction(folder: Path, pairs: Path, fake: Volume) -> tuple[Path, ...]:
-    """Where ``--predictions`` looks for it."""
+def _save_predictions(folder: Path, pairs: Path, fake: Volume, model: str) -> tuple[Path, ...]:
+    """Where ``--predictions`` looks for them, and who made them."""
     from napari_ct2mri.app.workflows.files import new_folder, prediction_path
     from napari_ct2mri.imaging.io import write_volume
     from napari_ct2mri.pix2pix.pairs import read_pairs
 
-    (row,) = read_pairs(pairs).rows
-    path = prediction_path(folder / _PREDICTIONS, row, row.contrast, fake.is_picture)
-    with new_folder(path.parent):
-        write_volume(fake, path)
-    return (path,)
+    rows = read_pairs(pairs).rows
+    paths = [prediction_path(folder, row, row.contrast, fake.is_picture) for row in rows]
+    parts = [_as_picture(fake, i) for i in range(len(rows))] if fake.is_picture else [fake]
+    with new_folder(paths[0].parent):
+        for part, path in zip(parts, paths, strict=True):
+            write_volume(part, path)
+        return (*paths, *_save_maker(folder, model, paths))
+
+
+def _save_maker(folder: Path, model: str, paths: Sequence[Path]) -> tuple[Path, ...]:
+    """By the word of the layer, as its label is; a board's, too, whose integers differ a little."""
+    from napari_ct2mri.app.workflows.manifest import Run, record
+    from napari_ct2mri.pix2pix.checkpoint import Checkpoint, read_header
+    from napari_ct2mri.pix2pix.zoo import find_model
+
+    if not model:
+        return ()
+    try:
+        digest = Checkpoint(read_header(find_model(model)), {}).digest
+    except CheckpointError:
+        return ()  # which the report's notes say
+    return (record(folder, Run(model=model, digest=digest), paths),)
+
+
+def _slice(volume: Volume, index: int) -> Volume:
+    return replace(volume, data=volume.data[index : index + 1])
+
+
+def _as_picture(volume: Volume, index: int) -> Volume:
+    """One picture, in levels that a file of 16 bits holds."""
+    part = _slice(volume, index)
+    if part.data.dtype == np.uint8:
+        return part
+    levels = np.rint(part.data.astype(np.float64).clip(0, 255) * _LEVELS)
+    return replace(part, data=(levels / _LEVELS).astype(np.float32))
 
 
 def _fit(images: PatientImages) -> tuple[float, float]:

@@ -25,6 +25,7 @@ from napari_ct2mri.imaging.volume import (
     Source,
     Unit,
     Volume,
+    axial_slices,
     closest_axes,
 )
 
@@ -137,7 +138,9 @@ def add_volume(viewer: napari.viewer.Viewer, volume: Volume, name: str) -> Image
     return layer
 
 
-def synthetic_attributes(source: Layer, ct: Volume, model: str, contrast: str) -> dict[str, Any]:
+def synthetic_attributes(
+    source: Layer, ct: Volume, model: str, contrast: str, slices: range | None = None
+) -> dict[str, Any]:
     """Keyword arguments of the image layer for what a model makes of a CT layer.
 
     Parameters
@@ -147,16 +150,21 @@ def synthetic_attributes(source: Layer, ct: Volume, model: str, contrast: str) -
     ct : Volume
         ``source`` as :func:`layer_to_shown` gives it.
     model, contrast : str
+    slices : range, optional
+        Of the CT, which the new layer holds; by default all.
     """
     unit: Unit = "grey" if ct.is_picture else "arbitrary"
     # in no file of its own; the slices of its CT are what a DICOM series of it needs
     made_of = Source(slices=ct.source.slices)
+    wanted = slices or range(len(ct.data))
     mr = replace(ct, modality="MR", unit=unit, source=made_of, notes=())
+    mr = axial_slices(mr, wanted)
     _, attributes, _ = volume_to_layer_data(mr, f"{source.name} · synthetic {contrast}")
-    origin = _origin(source.data, {"metadata": source.metadata}) or attributes["metadata"][KEY]
-    origin = replace(
-        origin, modality="MR", unit=unit, source=made_of, notes=(), model=model, contrast=contrast
-    )
+    origin = attributes["metadata"][KEY]
+    if of_ct := _origin(source.data, {"metadata": source.metadata}):
+        part = axial_slices(_stored(of_ct), wanted)
+        origin = replace(origin, geometry=part.geometry, order=of_ct.order)
+    origin = replace(origin, model=model, contrast=contrast)
     limits = (0.0, GREY_MAX if ct.is_picture else OUTPUT_MAX)
     return {**attributes, "contrast_limits": limits, "metadata": {KEY: origin}}
 
@@ -279,9 +287,13 @@ def _origin(data: Any, attributes: Mapping[str, Any]) -> Origin | None:
 
 def _turned(origin: Origin) -> Geometry:
     """The grid as it is shown, if nobody moved the layer."""
-    shape = np.argsort(origin.order.axes)
-    stored = np.broadcast_to(np.uint8(0), tuple(origin.shape[i] for i in shape))
-    return closest_axes(Volume(stored, origin.geometry))[0].geometry
+    return closest_axes(_stored(origin))[0].geometry
+
+
+def _stored(origin: Origin) -> Volume:
+    """What is remembered, with its voxels blank."""
+    shape = tuple(origin.shape[i] for i in np.argsort(origin.order.axes))
+    return Volume(np.broadcast_to(np.uint8(0), shape), origin.geometry)
 
 
 def _array(data: Any, attributes: Mapping[str, Any], name: str) -> NDArray[np.generic]:

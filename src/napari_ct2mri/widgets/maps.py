@@ -19,17 +19,25 @@ if TYPE_CHECKING:
 
     from napari_ct2mri.widgets.comparison import MapsDone
 
-__all__ = ["MapLayers", "map_attributes"]
+__all__ = ["MapLayers", "map_attributes", "show_colorbar"]
 
-_RED_BLUE = ("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f")
+_BLUE_RED = ("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f")
 """ColorBrewer's RdBu: too dark is blue, too bright red, equal is white."""
 
 
-def map_attributes(source: Layer, ct: Volume, name: str) -> dict[str, Any]:
+def map_attributes(
+    source: Layer, ct: Volume, name: str, slices: range | None = None
+) -> dict[str, Any]:
     """Keyword arguments of a layer of measures, not of an MR: no panel takes it for one."""
-    attributes = synthetic_attributes(source, ct, "", "")
+    attributes = synthetic_attributes(source, ct, "", "", slices)
     origin = replace(attributes["metadata"][KEY], modality="unknown")
     return {**attributes, "name": name, "metadata": {KEY: origin}}
+
+
+def show_colorbar(layer: Image) -> None:
+    """Say what the colours of a layer of measures stand for, where napari can."""
+    if hasattr(layer, "colorbar"):  # napari 0.7
+        layer.colorbar.visible = True
 
 
 class MapLayers:
@@ -55,7 +63,7 @@ class MapLayers:
                 self.difference,
                 (-top / 2, top / 2),
                 (-top, top),
-                Colormap(_RED_BLUE, name="too dark - too bright"),
+                Colormap(_BLUE_RED, name="blue - red"),
                 map_attributes(source, ct, f"{name} · difference"),
             ),
             _Map(
@@ -73,9 +81,12 @@ class MapLayers:
         self.similarity[maps.index] = maps.similarity
 
     def show(self, viewer: napari.viewer.Viewer) -> None:
-        """Add both layers, or renew those of a former comparison; the difference lies on top."""
-        for map_ in reversed(self._layers):
-            map_.show(viewer)
+        """Add both layers, or renew those of a former comparison.
+
+        The difference lies on top, so that the other one waits unseen, with its colour bar.
+        """
+        for number, map_ in reversed(tuple(enumerate(self._layers))):
+            map_.show(viewer, is_visible=not number)
 
 
 class _Map:
@@ -94,12 +105,11 @@ class _Map:
         shown = {"contrast_limits": limits, "colormap": colormap, "blending": "translucent"}
         self._attributes = attributes | shown
 
-    def show(self, viewer: napari.viewer.Viewer) -> None:
+    def show(self, viewer: napari.viewer.Viewer, *, is_visible: bool) -> None:
         name = self._attributes["name"]
         if name in viewer.layers and KEY in viewer.layers[name].metadata:
             viewer.layers.remove(viewer.layers[name])
-        layer: Image = viewer.add_image(self._data, **self._attributes)
+        layer: Image = viewer.add_image(self._data, **self._attributes, visible=is_visible)
         layer.contrast_limits_range = self._possible
         layer.contrast_limits = self._attributes["contrast_limits"]
-        if hasattr(layer, "colorbar"):  # napari 0.7
-            layer.colorbar.visible = True
+        show_colorbar(layer)

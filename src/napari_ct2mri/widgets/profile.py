@@ -10,6 +10,7 @@ import numpy as np
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
 from numpy.typing import NDArray
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_ct2mri.errors import EvaluationError
@@ -26,6 +27,8 @@ _PLOT_PX = 210
 _LINE = "profile line"
 _LINE_COLOUR = "#ffd400"
 _REAL, _FAKE = "#1f9bd6", "#e8833a"  # as in widgets/curves.py
+_LEGEND = f'<span style="color:{_REAL}">▬</span> real &nbsp; '
+_LEGEND += f'<span style="color:{_FAKE}">▬</span> synthetic'
 _ASK = (
     "Press the button, then press in the image where the line begins, drag, and let go. It goes "
     "through all slices, and can be moved; the profile is that of the slice in view."
@@ -94,12 +97,15 @@ class ProfileView(QWidget):
         self.button.clicked.connect(self.draw)
         self.words = QLabel(_ASK)
         self.words.setWordWrap(True)
+        self.legend = QLabel(_LEGEND)  # above the plot: within it, it would lie on the curves
+        self.legend.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.plot = _Plot(viewer)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
-        for part in (self.button, self.words, self.plot):
+        for part in (self.button, self.words, self.legend):
             layout.addWidget(part)
-        layout.addStretch(1)
+        layout.addWidget(self.plot, 1)
+        layout.addStretch(0)
         viewer.dims.events.current_step.connect(self.renew)
         viewer.layers.events.removed.connect(self._forget)
         self.empty()
@@ -132,7 +138,8 @@ class ProfileView(QWidget):
         profiles, why = self._profiles()
         self.words.setText(why)
         self.words.setVisible(bool(why))
-        self.plot.setVisible(profiles is not None)
+        for part in (self.legend, self.plot):
+            part.setVisible(profiles is not None)
         self.button.setEnabled(self._along is not None)
         if profiles is not None:
             self.plot.show_profiles(*profiles)
@@ -193,14 +200,13 @@ class _Plot(pg.PlotWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.setFixedHeight(_PLOT_PX)
+        self.setMinimumHeight(_PLOT_PX)
         self.getAxis("left").enableAutoSIPrefix(False)
         self.getAxis("bottom").enableAutoSIPrefix(False)
         self.setMenuEnabled(False)
         self.hideButtons()
-        self.legend = self.addLegend(offset=(-4, 4), labelTextSize="8pt")
-        self.real = self.plot([], [], pen=pg.mkPen(_REAL, width=2), name="real")
-        self.fake = self.plot([], [], pen=pg.mkPen(_FAKE, width=2), name="synthetic")
+        self.real = self.plot([], [], pen=pg.mkPen(_REAL, width=2))
+        self.fake = self.plot([], [], pen=pg.mkPen(_FAKE, width=2))
         viewer.events.theme.connect(self._paint)
         self._paint()
 
@@ -221,4 +227,3 @@ class _Plot(pg.PlotWidget):
         for side in ("left", "bottom"):
             self.getAxis(side).setPen(text)
             self.getAxis(side).setTextPen(text)
-        self.legend.setLabelTextColor(text)

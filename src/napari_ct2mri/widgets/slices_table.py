@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +12,12 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 if TYPE_CHECKING:
     import napari.viewer
+    from napari.components import Dims
+    from napari.layers import Layer
 
     from napari_ct2mri.evaluation import SliceFigures
 
-__all__ = ["Place", "SliceTable"]
+__all__ = ["Place", "SliceTable", "place_of"]
 
 _COLUMNS = {
     "Slice": ("", "{:d}", "As the slider counts, from the bottom of the stack."),
@@ -44,9 +47,21 @@ class Place:
         index = round((point - self.start) / self.step)
         return index if 0 <= index < self.count else None
 
+    def in_view(self, dims: Dims) -> int | None:
+        """The slice that a viewer shows; None beyond the stack."""
+        axis = dims.ndim - _AXES
+        return 0 if axis < 0 else self.index(dims.point[axis])  # of two axes: there is one slice
+
     def point(self, index: int) -> float:
         """Where a slice lies; the first one at ``start``."""
         return self.start if index == 0 else self.start + index * self.step
+
+
+def place_of(layer: Layer) -> Place:
+    """Where the slices of a layer stand; an image of two axes is one slice wherever one looks."""
+    if layer.ndim < _AXES:
+        return Place(0.0, math.inf, 1)
+    return Place(float(layer.translate[0]), float(layer.scale[0]), len(layer.data))
 
 
 class SliceTable(QTableWidget):
@@ -90,13 +105,7 @@ class SliceTable(QTableWidget):
 
     def index_in_view(self) -> int | None:
         """The slice that the viewer shows; None beyond the stack, or if there is none."""
-        dims = self._viewer.dims
-        axis = dims.ndim - _AXES
-        if self._place is None:
-            return None
-        if axis < 0:  # the viewer has two axes: there is one slice
-            return 0
-        return self._place.index(dims.point[axis])
+        return self._place.in_view(self._viewer.dims) if self._place else None
 
     def _go(self) -> None:
         """Bring the chosen slice into view, upright."""

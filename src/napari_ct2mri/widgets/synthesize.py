@@ -2,26 +2,86 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QComboBox, QLabel
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel
 
 from napari_ct2mri.app import workflows
+from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import Event, SlicesDone
+from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone
+from napari_ct2mri.widgets.card import CardView
+from napari_ct2mri.widgets.command_line import CommandLine, file_name, model_name
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
-from napari_ct2mri.widgets.layers import layer_to_shown, synthetic_attributes
+from napari_ct2mri.widgets.layer_pairs import file_of
+from napari_ct2mri.widgets.layers import KEY, layer_to_shown, synthetic_attributes
+from napari_ct2mri.widgets.maps import map_attributes, show_colorbar
 from napari_ct2mri.widgets.models import ModelChooser
 from napari_ct2mri.widgets.panel import Panel
+from napari_ct2mri.widgets.slice_choice import SliceChoice
 from napari_ct2mri.widgets.words import RESEARCH_ONLY
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 __all__ = ["SynthesizePanel"]
+
+_SPREAD_SHOWN = 0.1
+"""Part of the scale at which the colours of a spread end: the same for every head."""
+
+_SPREAD_TIP = (
+    f"A second layer: {MEANING[0].upper()}{MEANING[1:]}. An error that both share has none. "
+    "It takes twice as long."
+)
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """A layer that fills slice by slice and appears with the first.
+
+    Attributes
+    ----------
+    data : (z, y, x)
+    start : int
+        Which slice of the CT is its first.
+    is_measure : bool
+        Whether its colours need a bar that says what they stand for.
+    """
+
+    viewer: napari.viewer.Viewer
+    data: NDArray[np.float32]
+    start: int
+    attributes: dict[str, Any]
+    is_measure: bool = False
+    layer: Image | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the person took it out."""
+        return self.layer is not None and self.layer not in self.viewer.layers
+
+    def add(self, start: int, slices: NDArray[np.float32]) -> None:
+        """Take slices of the CT from ``start`` on."""
+        first = start - self.start
+        self.data[first : first + len(slices)] = slices
+        if self.layer is None:
+            self.layer = self.viewer.add_image(self.data, **self.attributes)
+            if self.is_measure:
+                show_colorbar(self.layer)
+        elif not self.is_gone:
+            self.layer.refresh(thumbnail=False, extent=False)
+
+    def remove(self) -> None:
+        """Take it out, if it is there."""
+        if self.layer is not None and not self.is_gone:
+            self.viewer.layers.remove(self.layer)
 
 
 class SynthesizePanel(Panel):
@@ -29,62 +89,170 @@ class SynthesizePanel(Panel):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, "Synthesize")
-        self._layer: Image | None = None
-        self._data: NDArray[np.float32] = np.zeros((0, 0, 0), np.float32)
-        self._attributes: dict[str, Any] = {}
-
+        self._mr: _Stream | None = None
+        self._spread: _Stream | None = None
         form = self.section("CT to MR")
         self.ct = LayerChooser(self.viewer, "CT", "CT")
         self.model = ModelChooser()
         self.contrast = narrow(QComboBox())
+        self.with_spread = QCheckBox("also its uncertainty")
+        self.with_spread.setToolTip(_SPREAD_TIP)
+        self.card = CardView()
+        self.slices = SliceChoice(self.viewer)
         form.addRow("CT", self.ct)
+        form.addRow("Slices", self.slices)
         form.addRow("Model", self.model)
+        form.addRow(self.card)
         form.addRow("Contrast", self.contrast)
-        warning = QLabel(RESEARCH_ONLY)
-        warning.setWordWrap(True)
-        self.body.addWidget(warning)
+        form.addRow("Spread", self.with_spread)
+        self.meaning = _words(_SPREAD_TIP)
+        self.meaning.hide()
+        self.with_spread.toggled.connect(self.meaning.setVisible)
+        self.made = _words()
+        self.command = CommandLine()
+        self.command.setToolTip("The same in a terminal.")
+        self._tell("")
+        for part in (self.meaning, _words(RESEARCH_ONLY), self.made, self.command):
+            self.body.addWidget(part)
         self.body.addStretch(1)
-        self.model.changed.connect(self._offer_contrasts)
+        self.ct.currentIndexChanged.connect(self._follow_ct)
+        self.model.changed.connect(self._follow_model)
         self.model.failed.connect(self._failed)
-        self._offer_contrasts()
+        self._follow_ct()
+        self._follow_model()
+        self.remember(model=self.model, contrast=self.contrast, spread=self.with_spread)
         self.job.finished.connect(self._clean_up)
 
     def start(self) -> None:
-        """Synthesize the chosen layer."""
+        """Synthesize the chosen slices of the chosen layer."""
         source, model = self.ct.required(), self.model.required()
-        contrast = self.contrast.currentText() or None
-        ct = layer_to_shown(source, "CT")
-        self.run(self._finish, workflows.synthesize_volume, ct, model=model.path, contrast=contrast)
-        self._data = np.zeros(ct.data.shape, np.float32)
-        self._attributes = synthetic_attributes(source, ct, str(model.path), contrast or "MR")
+        contrast, spread = self.contrast.currentText() or None, self.with_spread.isChecked()
+        ct, name = layer_to_shown(source, "CT"), model_name(model.path)
+        slices = self.slices.wanted(source)
+        command = _as_command(source, ct, name, contrast, slices, spread)
+        self.run(
+            partial(self._finish, command),
+            workflows.synthesize_volume,
+            ct,
+            model=model.path,
+            contrast=contrast,
+            slices=slices,
+            spread=spread,
+        )
+        self._tell("")
+        made = contrast or "MR"
+        attributes = synthetic_attributes(source, ct, name, made, slices)
+        self._mr = self._stream(ct, slices, attributes)
+        if spread:
+            attributes = _spread_attributes(source, ct, made, slices)
+            self._spread = self._stream(ct, slices, attributes, is_measure=True)
 
     def on_event(self, event: Event) -> None:
-        """Show slices as they come; the layer appears with the first."""
-        if not isinstance(event, SlicesDone):
-            return
-        self._data[event.start : event.start + len(event.slices)] = event.slices
-        if self._layer is None:
-            self._layer = self.viewer.add_image(self._data, **self._attributes)
-        elif self._layer in self.viewer.layers:
-            self._layer.refresh(thumbnail=False, extent=False)
-        else:  # taken out by the person, who does not want it any more
-            self.job.cancel()
+        """Show slices as they come; a layer appears with its first."""
+        if isinstance(event, SlicesDone) and self._mr is not None:
+            self._mr.add(event.start, event.slices)
+            if self._mr.is_gone:  # the person does not want it any more
+                self.job.cancel()
+        if isinstance(event, SpreadDone) and self._spread is not None:
+            self._spread.add(event.start, event.slices)
 
-    def _finish(self, volume: Volume) -> None:
+    def _stream(
+        self,
+        ct: Volume,
+        slices: range | None,
+        attributes: dict[str, Any],
+        *,
+        is_measure: bool = False,
+    ) -> _Stream:
+        wanted = slices or range(len(ct.data))
+        if slices:
+            attributes["name"] += f", slices {slices[0]}-{slices[-1]}"
+        data = np.zeros((len(wanted), *ct.data.shape[1:]), np.float32)
+        return _Stream(self.viewer, data, wanted.start, attributes, is_measure)
+
+    def _finish(self, command: str, volume: Volume) -> None:
         """The events brought every slice already; ``volume`` is the same."""
-        assert self._layer is not None
-        self._layer.refresh()
-        self.say(f"{self._layer.name} is ready. {RESEARCH_ONLY}")
-        self._layer = None
+        assert self._mr is not None
+        assert self._mr.layer is not None
+        layer = self._mr.layer
+        if self._mr.is_gone:  # it ended before the word came to it
+            self.say(f"stopped: layer {layer.name!r} was removed")
+            return
+        for stream in (self._mr, self._spread):
+            if stream is not None and stream.layer is not None and not stream.is_gone:
+                stream.layer.refresh()
+        self.say(f"{layer.name} is ready. {RESEARCH_ONLY}")
+        self._tell(command)
+        self._mr = self._spread = None
 
     def _clean_up(self) -> None:
-        """Take a half-made layer away, so that nobody mistakes it for a result."""
-        if self._layer is not None and self._layer in self.viewer.layers:
-            self.viewer.layers.remove(self._layer)
-        self._layer = None
+        """Take half-made layers away, so that nobody mistakes them for a result."""
+        for stream in (self._mr, self._spread):
+            if stream is not None:
+                stream.remove()
+        self._mr = self._spread = None
 
-    def _offer_contrasts(self) -> None:
+    def _tell(self, command: str) -> None:
+        """Show how it is made in a terminal; empty where it cannot be."""
+        self.made.setText("The same on the command line")
+        self.command.show_command(command)
+        for part in (self.made, self.command):
+            part.setVisible(bool(command))
+
+    def _follow_ct(self, _: int = 0) -> None:
+        self.slices.follow(self.ct.layer())
+
+    def _follow_model(self) -> None:
+        self.card.show_card(self.model.choice())
         choice, before = self.model.choice(), self.contrast.currentText()
         self.contrast.clear()
         self.contrast.addItems(choice.contrasts if choice else ())
         self.contrast.setCurrentIndex(max(0, self.contrast.findText(before)))
+
+
+def _spread_attributes(
+    source: Layer, ct: Volume, contrast: str, slices: range | None
+) -> dict[str, Any]:
+    """Of a layer that glows on the MR where predictions disagree; no panel takes it for an MR."""
+    name = f"{source.name} · spread of synthetic {contrast}"
+    attributes = map_attributes(source, ct, name, slices)
+    origin = replace(attributes["metadata"][KEY], notes=(f"{MEANING}, research use only",))
+    top = GREY_MAX if ct.is_picture else OUTPUT_MAX
+    shown = {
+        "contrast_limits": (0.0, _SPREAD_SHOWN * top),
+        "colormap": "inferno",
+        "blending": "additive",
+        "metadata": {KEY: origin},
+    }
+    return attributes | shown
+
+
+def _as_command(
+    source: Layer,
+    ct: Volume,
+    model: str,
+    contrast: str | None,
+    slices: range | None,
+    spread: bool,
+) -> str:
+    """What a terminal would be told; empty where the CT is in no file as it is shown."""
+    of_ct = file_of(source, "CT")
+    if of_ct is None:
+        return ""
+    path, series = of_ct
+    name = file_name(f"{source.name}-synthetic-{contrast or 'MR'}", "synthetic")
+    ending = ".nii.gz"
+    if ct.is_picture:
+        ending = "" if len(ct.data) > 1 else ".png"  # a folder, or one file
+    words = ["ct2mri", "synthesize", str(path), f"{name}{ending}", "--model", model]
+    words += ["--contrast", contrast] if contrast else []
+    words += ["--series", series] if series else ["--modality", "CT"]
+    words += ["--slices", f"{slices.start}:{slices.stop}"] if slices else []
+    words += ["--spread", f"{name}-spread.nii.gz"] if spread else []
+    return shlex.join(words)
+
+
+def _words(text: str = "") -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label

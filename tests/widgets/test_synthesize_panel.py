@@ -1,0 +1,252 @@
+"""Synthesize in a real viewer: volume, range and slice, uncertainty, the command line; refusals."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from heads import OBLIQUE, head_pair
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+
+from conftest import PATIENCE_MS, OpenPanel
+from napari_ct2mri.app.cli import main
+from napari_ct2mri.imaging.io import read_volume, write_volume
+from napari_ct2mri.imaging.volume import axial_slices
+from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
+
+Settle = Callable[[Any], None]
+LONG = 1200  # slices: what a person can stop
+
+
+def click(qtbot: QtBot, button: Any) -> None:
+    """Click on ``button``; on its left end, since a wide check box is no button where it is empty."""
+    assert button.isEnabled()
+    place = QPoint(8, button.height() // 2)
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton, pos=place)
+
+
+@pytest.fixture
+def synthesize(panel: OpenPanel, model: Path) -> Any:
+    """The panel, with the tiny model chosen."""
+    opened = panel("Synthesize")
+    opened.model.add_file(model)
+    return opened
+
+
+@pytest.fixture
+def long(heads: Viewer, synthesize: Any) -> Any:
+    """The panel, with a CT of many slices chosen."""
+    ct, _ = head_pair()
+    many = replace(ct, data=np.tile(ct.data, (LONG // 4, 1, 1)))
+    synthesize.ct.select(add_volume(heads, many, "long CT"))
+    return synthesize
+
+
+# ---------------------------------------------------------------- what it makes
+
+
+def test_what_the_panel_makes_is_what_its_command_line_makes_bit_for_bit(
+    viewer: Viewer,
+    synthesize: Any,
+    qtbot: QtBot,
+    settle: Settle,
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_volume(head_pair()[0], tmp_path / "head CT.nrrd")
+    viewer.open(tmp_path / "head CT.nrrd", plugin="napari-ct2mri")
+    (ct,) = viewer.layers
+    assert synthesize.contrast.currentText() == "T2"
+    assert not synthesize.command.isVisibleTo(synthesize)
+    click(qtbot, synthesize.with_spread)
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert not told
+    assert "research only" in synthesize.status.text()
+    names = [f"head CT · {what}" for what in ("synthetic T2", "spread of synthetic T2")]
+    assert [layer.name for layer in viewer.layers] == ["head CT", *names]
+    mr, spread = (viewer.layers[name] for name in names)
+    for layer in (mr, spread):
+        np.testing.assert_array_equal(layer.extent.world, ct.extent.world)
+        assert layer.units == ct.units
+        assert layer_to_volume(layer).geometry.is_close(OBLIQUE)
+
+    assert synthesize.command.isVisibleTo(synthesize)
+    words = shlex.split(synthesize.command.line.text())
+    assert words[:3] == ["ct2mri", "synthesize", str(tmp_path / "head CT.nrrd")]
+    monkeypatch.chdir(tmp_path)
+    assert main(words[1:]) == 0
+    for layer, file in ((mr, words[3]), (spread, words[words.index("--spread") + 1])):
+        written = read_volume(tmp_path / file)
+        shown = layer_to_volume(layer)
+        assert written.geometry.is_close(shown.geometry, 1e-3)
+        np.testing.assert_array_equal(written.data, shown.data)
+
+
+def test_a_range_lies_on_its_ct_and_the_rest_is_absent(
+    viewer: Viewer,
+    synthesize: Any,
+    qtbot: QtBot,
+    settle: Settle,
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ct, _ = head_pair(slices=6)
+    write_volume(ct, tmp_path / "ct.nrrd")
+    viewer.open(tmp_path / "ct.nrrd", plugin="napari-ct2mri")
+    slices = synthesize.slices
+    assert not slices.first.isVisibleTo(synthesize)
+    slices.which.setCurrentText("range")
+    assert slices.first.isVisibleTo(synthesize)
+    assert (slices.first.value(), slices.last.value(), slices.last.maximum()) == (0, 5, 5)
+    slices.first.setValue(2)
+    slices.last.setValue(1)
+    assert slices.last.value() == 2  # no range ends before it begins
+    slices.last.setValue(3)
+    click(qtbot, synthesize.with_spread)
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert not told
+    layer = viewer.layers["ct · synthetic T2, slices 2-3"]
+    spread = viewer.layers["ct · spread of synthetic T2, slices 2-3"]
+    assert layer.data.shape == spread.data.shape == (2, 64, 64)
+    assert layer.data.any(axis=(1, 2)).all()
+    whole = viewer.layers["ct"]
+    for part in (layer, spread):
+        np.testing.assert_allclose(part.data_to_world((0, 5, 7)), whole.data_to_world((2, 5, 7)))
+        assert part.units == whole.units
+    made = layer_to_volume(layer)
+    assert made.geometry.is_close(axial_slices(ct, range(2, 4)).geometry)
+
+    words = shlex.split(synthesize.command.line.text())
+    assert words[words.index("--slices") + 1] == "2:4"
+    monkeypatch.chdir(tmp_path)
+    assert main(words[1:]) == 0
+    written = read_volume(tmp_path / words[3])
+    assert written.geometry.is_close(made.geometry, 1e-3)
+    np.testing.assert_array_equal(written.data, made.data)
+
+
+def test_the_slice_in_view(
+    heads: Viewer, synthesize: Any, qtbot: QtBot, settle: Settle, told: list[str]
+) -> None:
+    synthesize.slices.which.setCurrentText("slice in view")
+    aside = heads.add_image(np.zeros((9, 4, 4)), name="far below", translate=(-900, 0, 0))
+    heads.dims.set_point(0, -899)
+    synthesize.ct.select(heads.layers["head CT"])
+    click(qtbot, synthesize.go)
+    assert "the slice in view lies beyond layer 'head CT'" in told.pop()
+    heads.layers.remove(aside)
+    heads.dims.set_current_step(0, 2)
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert not told
+    layer, ct = heads.layers["head CT · synthetic T2, slices 2-2"], heads.layers["head CT"]
+    assert layer.data.shape == (1, 64, 64)
+    np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), ct.data_to_world((2, 0, 0)))
+    assert not synthesize.command.isVisibleTo(synthesize)  # the CT is in no file
+
+
+# ---------------------------------------------------------------- the model
+
+
+def test_the_card_unfolds_and_follows_the_model(panel: OpenPanel, qtbot: QtBot) -> None:
+    synthesize = panel("Synthesize")
+    card = synthesize.card
+    assert not card.text.isVisibleTo(synthesize)
+    click(qtbot, card.fold)
+    assert card.text.isVisibleTo(synthesize)
+    chosen = synthesize.model.choice()
+    assert chosen.name in card.text.toPlainText()
+    assert "Where it fails" in card.text.toPlainText()
+    click(qtbot, card.fold)
+    assert not card.text.isVisibleTo(synthesize)
+
+
+def test_a_model_is_chosen_by_its_file(panel: OpenPanel, told: list[str], model: Path) -> None:
+    synthesize = panel("Synthesize")
+    chooser = synthesize.model
+    chooser.add_file(model.with_name("none.safetensors"))
+    chooser.add_file(model)
+    assert chooser.choice().path == model
+    assert "none.safetensors: no such checkpoint" in told.pop()
+    assert chooser.choice().contrasts == ("T2",)
+    assert "No card lies beside this model" in synthesize.card.text.toPlainText()
+
+
+# ---------------------------------------------------------------- ended before its end
+
+
+def test_cancel_leaves_no_half_made_layer_and_there_is_one_job_at_a_time(
+    heads: Viewer, long: Any, qtbot: QtBot, settle: Settle, told: list[str]
+) -> None:
+    before = list(heads.layers)
+    click(qtbot, long.with_spread)
+    click(qtbot, long.go)
+    assert not long.go.isEnabled()
+    with long.telling():
+        long.start()
+    assert "still at work" in told.pop()
+    qtbot.waitUntil(lambda: len(heads.layers) == len(before) + 2, timeout=PATIENCE_MS)
+    click(qtbot, long.stop)
+    settle(long)
+    assert list(heads.layers) == before
+    assert long.status.text().startswith("cancelled")
+    assert long.go.isEnabled()
+    assert not told
+
+
+def test_a_layer_that_is_taken_out_ends_its_synthesis(
+    heads: Viewer, long: Any, qtbot: QtBot, settle: Settle, told: list[str]
+) -> None:
+    before = list(heads.layers)
+    click(qtbot, long.go)
+    qtbot.waitUntil(lambda: len(heads.layers) > len(before), timeout=PATIENCE_MS)
+    heads.layers.remove("long CT · synthetic T2")
+    settle(long)
+    assert list(heads.layers) == before
+    assert long.go.isEnabled()
+    assert not told
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_what_is_no_ct_is_refused_in_words_and_the_panel_stays_usable(
+    heads: Viewer, synthesize: Any, qtbot: QtBot, settle: Settle, told: list[str]
+) -> None:
+    heads.layers.remove("head CT")
+    click(qtbot, synthesize.go)
+    assert told.pop().startswith("no layer is chosen as CT")
+    synthesize.ct.select(heads.layers["head T2"])
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert "expected a CT, got an MR" in told.pop()
+    assert "expected a CT, got an MR" in synthesize.status.text()
+    assert [layer.name for layer in heads.layers] == ["head T2"]
+
+    for refused, words in (
+        (heads.add_image(np.zeros((8, 8, 3), np.uint8), rgb=True, name="photo"), "is in colour"),
+        (heads.add_image([np.zeros((4, 16, 16)), np.zeros((4, 8, 8))], name="m"), "is multiscale"),
+        (heads.add_image(np.zeros((2, 4, 16, 16)), name="film"), "has 4 axes"),
+    ):
+        synthesize.ct.select(refused)
+        click(qtbot, synthesize.go)
+        assert words in told.pop()
+        heads.layers.remove(refused)
+
+    assert not synthesize.stop.isEnabled()
+    synthesize.ct.select(add_volume(heads, head_pair()[0], "head CT"))
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert not told
+    assert "head CT · synthetic T2" in heads.layers
