@@ -26,7 +26,7 @@ LONG = 1200  # slices: what a person can stop
 
 
 def click(qtbot: QtBot, button: Any) -> None:
-    """Click on ``button``; on its left end, since a wide check box is no button where it is empty."""
+    """Click on the left end: a wide check box is no button where it is empty."""
     assert button.isEnabled()
     place = QPoint(8, button.height() // 2)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton, pos=place)
