@@ -37,8 +37,7 @@ _SPREAD_SHOWN = 0.1
 """Part of the scale at which the colours of a spread end: the same for every head."""
 
 _SPREAD_TIP = (
-    f"A second layer: {MEANING}. An error that both share has none. "
-    "It takes twice as long."
+    f"A second layer: {MEANING}. An error that both share has none. It takes twice as long."
 )
 
 
