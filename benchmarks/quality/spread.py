@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from napari_ct2mri.app.workflows.engines import Engines
 from napari_ct2mri.app.workflows.predictions import ModelPredictions
 from napari_ct2mri.app.workflows.reference import Reference, find_reference
 from napari_ct2mri.config import Frozen
@@ -122,8 +123,11 @@ def measure_spread(
     """
     checkpoints = [load_checkpoint(path) for path in models]
     made = set.intersection(*(set(c.contrasts) for c in checkpoints))
+    engines = Engines("torch", device="cpu")
     sources = [
-        ModelPredictions(path.stem, checkpoint, native=False, published=False, device="cpu")
+        ModelPredictions(
+            path.stem, checkpoint, engines, native=False, published=False, device="cpu"
+        )
         for path, checkpoint in zip(models, checkpoints, strict=True)
     ]
     test = pairs.where("test")

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from napari_ct2mri.errors import JobCancelled
+
+if TYPE_CHECKING:  # the command line imports this module before it answers --help
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "EpochDone",

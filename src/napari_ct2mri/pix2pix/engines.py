@@ -12,16 +12,17 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_ct2mri.errors import ConfigError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line takes the names below before it answers --help
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import device
 
     from napari_ct2mri.pix2pix.checkpoint import Checkpoint
     from napari_ct2mri.pix2pix.networks import Generator
+
+    Floats = NDArray[np.float32]
 
 __all__ = [
     "Engine",
@@ -38,8 +39,6 @@ EngineName = Literal["auto", "openvino", "onnxruntime", "torch"]
 """After ``auto`` the fastest first, as measured on CPUs (docs/speed.md)."""
 
 Precision = Literal["float", "int8"]
-
-Floats = NDArray[np.float32]
 
 _EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
 _CPU_BATCH_PX = 4 * 256 * 256  # network pixels: keeps activations in the cache
@@ -106,6 +105,8 @@ class _OnnxEngine:
 
     def __call__(self, frames: Floats) -> Floats:
         """See :class:`Engine`."""
+        import numpy as np
+
         return self._run(np.ascontiguousarray(frames, np.float32))
 
 
