@@ -44,12 +44,14 @@ class Progress(Event):
     """``done`` of ``total`` steps of ``what`` (a plural noun: "slices"); 0 <= done <= total.
 
     ``seconds_left`` is for the whole job, where the job itself knows; pauses do not count.
+    ``epochs``, in the steps of a training, is how many are finished, and how many there are.
     """
 
     done: int
     total: int
     what: str
     seconds_left: float | None = None
+    epochs: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def test_a_dropped_folder_is_listed_and_the_chosen_series_opened(
     qtbot.waitUntil(lambda: colours(load, 0) > 2 and colours(load, 1) > 2, timeout=PATIENCE_MS)
     assert not viewer.layers
     load.list.setCurrentRow(1)
-    assert load.command.line.text() == f"ct2mri convert {tmp_path} b.mha.nii.gz --series 2"
+    assert load.command.line.text() == f"ct2mri convert {tmp_path} b.nii.gz --series 2"
     click(qtbot, load.go)
     settle(load)
     (layer,) = viewer.layers

@@ -41,6 +41,13 @@ def test_a_training_knows_itself_how_long_it_takes() -> None:
     assert course.take(EpochDone(10, 10, {})) == Shown(1, "10 of 10 epochs")
 
 
+def test_the_first_epoch_is_a_part_of_the_training_too() -> None:
+    course = Course()
+    assert course.take(Progress(2, 2, "pairs read")) == Shown(1, "2 of 2 pairs read")
+    shown = course.take(Progress(5, 10, "steps of epoch 1", epochs=(0, 10)))
+    assert shown == Shown(0.05, "0 of 10 epochs · 5 of 10 steps of epoch 1")
+
+
 def test_what_follows_the_steps_of_an_epoch_takes_no_progress_back() -> None:
     course = Course()
     course.take(EpochDone(3, 10, {}, seconds_left=70))

@@ -19,6 +19,7 @@ class StateHeader(Frozen):
     format: int = FORMAT
     config: TrainConfig
     data: str = Field(description="Digest of what is learnt from.")
+    contrast: str | None = Field(None, description="The only one of the pair list's, if one was.")
     history: tuple[EpochRecord, ...] = ()
     best_epoch: int = 0
     best_score: float | None = None

@@ -124,11 +124,20 @@ class _Curve(QWidget):
                 )
 
 
+class _Epochs(pg.AxisItem):
+    """Whole numbers alone: there is no half epoch."""
+
+    def tickSpacing(self, low: float, high: float, size: float) -> list[tuple[float, float]]:  # noqa: N802
+        """Distances between ticks, and where they begin."""
+        spacings = super().tickSpacing(low, high, size)
+        return [(step, start) for step, start in spacings if step >= 1] or [(1.0, 0.0)]
+
+
 class _Themed(pg.PlotWidget):
     """A plot over epochs, in the colours of the viewer's theme."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
+        super().__init__(axisItems={"bottom": _Epochs("bottom")})
         self._viewer = viewer
         self.setFixedHeight(_PLOT_PX)
         self.setLabel("bottom", "epoch")

@@ -1,13 +1,12 @@
-"""Form parts the panels share: choosers of layers, files and models, rows from settings."""
+"""Form parts the panels share: choosers of layers and files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from annotated_types import Ge, Le
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
@@ -15,11 +14,9 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPushButton,
-    QSpinBox,
     QWidget,
 )
 
-from napari_ct2mri.config import Frozen, TrainConfig, leaf_paths
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.imaging.volume import Modality
 from napari_ct2mri.widgets.layers import layer_origin
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.events import Event
 
-__all__ = ["LayerChooser", "OutputField", "browse_button", "narrow", "setting_spin"]
+__all__ = ["LayerChooser", "OutputField", "browse_button", "narrow"]
 
 
 _BROWSE_PX = 32
@@ -203,21 +200,3 @@ class OutputField(QWidget):
         path, _ = QFileDialog.getSaveFileName(self, self._title, str(self.path()), self._kinds)
         if path:
             self.line.setText(path)
-
-
-def setting_spin(leaf: str) -> tuple[str, QSpinBox]:
-    """Title and spin box of a whole-number setting: bounds, words and all from ``config``."""
-    *parents, name = dict(leaf_paths(TrainConfig))[leaf]
-    group: Any = TrainConfig
-    for parent in parents:
-        group = group.model_fields[parent].annotation
-    assert issubclass(group, Frozen)
-    field = group.model_fields[name]
-    spin = QSpinBox()
-    for bound in field.metadata:
-        if isinstance(bound, Ge):
-            spin.setMinimum(int(bound.ge))  # type: ignore[call-overload]
-        if isinstance(bound, Le):
-            spin.setMaximum(int(bound.le))  # type: ignore[call-overload]
-    spin.setToolTip(field.description or "")
-    return field.title or leaf, spin

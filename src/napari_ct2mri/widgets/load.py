@@ -159,7 +159,7 @@ class LoadPanel(Panel):
     def _show(self, path: Path, series: Series, volume: Volume) -> None:
         name = layer_name(path)
         if len(self._found) > 1 and series.description not in ("", path.name):
-            name = f"{name} · {series.description}"
+            name = f"{name} · {_called(series)}"
         layer = add_volume(self.viewer, volume, name)
         self.say(f"{layer.name}: {'x'.join(map(str, layer.data.shape))} {volume.modality}")
         for note in volume.notes:
@@ -173,7 +173,7 @@ class LoadPanel(Panel):
             words = ["ct2mri", "info", str(path)]
         elif path is not None:
             series = self._found[row]
-            output = f"{file_name(series.description, 'volume')}.nii.gz"
+            output = f"{file_name(_called(series), 'volume')}.nii.gz"
             words = ["ct2mri", "convert", str(path), output]
             words += ["--series", str(row + 1)] if len(self._found) > 1 else []
             modality = self.modality.currentData()
@@ -242,6 +242,12 @@ def _dropped(event: QDropEvent) -> list[str]:
     """Paths of the files and folders that are dropped."""
     urls = event.mimeData().urls()
     return [str(Path(url.toLocalFile())) for url in urls if url.isLocalFile()]
+
+
+def _called(series: Series) -> str:
+    """Its description; a file, which is described by its name, without the ending."""
+    file = series.files[0]
+    return layer_name(file) if series.description == file.name else series.description
 
 
 def _write(item: QListWidgetItem, number: int, series: Series, lines: Sequence[str]) -> None:

@@ -61,7 +61,7 @@ _PLACES = 1000
 """Steps of the slider of a swipe."""
 
 _HINTS: dict[str | None, str] = {
-    None: "Both images in one picture: where they fit, edges run on from one into the other.",
+    None: "Checkerboard and swipe put CT and MR into one picture: where they fit, edges run on.",
     "squares": "CT and MR by turns: scalp and ventricles must run on across the squares.",
     "swipe": (
         "CT left of the line, MR right of it. Drag the line while its layer is the active one, or "

@@ -34,28 +34,27 @@ class Course:
         self._clock = clock
         self._what = ""
         self._since = clock()
-        self._epoch: EpochDone | None = None
-        self._trained = (
-            0.0  # part of a training; what follows the steps of an epoch takes none back
-        )
+        self._epochs: tuple[int, int] | None = None  # of a training: finished, and in all
+        self._trained = 0.0  # part of it; what follows the steps of an epoch takes none back
 
     def take(self, event: Event) -> Shown | None:
         """What to show after ``event``; None for an event that is no progress."""
         if isinstance(event, EpochDone):
-            self._epoch = event
+            self._epochs = event.epoch, event.epochs
             self._trained = event.epoch / event.epochs
             left = event.seconds_left if event.epoch < event.epochs else None
-            return Shown(self._trained, _join(_epochs(event), _left(left)))
+            return Shown(self._trained, _join(_said(self._epochs), _left(left)))
         if isinstance(event, Progress):
             fraction = min(1.0, event.done / event.total) if event.total else 1.0
             words = f"{event.done} of {event.total} {event.what}"
             left = event.seconds_left  # of the whole job, where it knows
-            if self._epoch is None:
+            self._epochs = event.epochs or self._epochs
+            if self._epochs is None:
                 left = self._guess(event.what, fraction) if left is None else left
                 return Shown(fraction, _join(words, _left(left)))
-            part = (self._epoch.epoch + fraction) / self._epoch.epochs
-            self._trained = min(1.0, max(self._trained, part))
-            return Shown(self._trained, _join(_epochs(self._epoch), words, _left(left)))
+            finished, epochs = self._epochs
+            self._trained = min(1.0, max(self._trained, (finished + fraction) / epochs))
+            return Shown(self._trained, _join(_said(self._epochs), words, _left(left)))
         return None
 
     def _guess(self, what: str, fraction: float) -> float | None:
@@ -69,8 +68,8 @@ class Course:
         return seconds * (1 - fraction) / fraction
 
 
-def _epochs(event: EpochDone) -> str:
-    return f"{event.epoch} of {event.epochs} epochs"
+def _said(epochs: tuple[int, int]) -> str:
+    return f"{epochs[0]} of {epochs[1]} epochs"
 
 
 def _left(seconds: float | None) -> str:
