@@ -237,14 +237,6 @@ class OptimizerConfig(Frozen):
         title="Moving average",
         description="Decay a step of the averaged weights that are kept; 0 keeps the last.",
     )
-    align_every: int = Field(
-        0,
-        ge=0,
-        le=10000,
-        title="Align every",
-        description="Epochs after which each patient's MR is moved, zoomed and turned as a whole "
-        "to where the network expects it; 0 never. Registered pairs are still pixels off.",
-    )
     patience: int = Field(
         0,
         ge=0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,7 +24,6 @@ from napari_ct2mri.pix2pix.state_file import StateHeader
 
 __all__ = ["TrainingState"]
 
-_POSES = "poses"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each parameter
 
 
@@ -33,8 +32,7 @@ class TrainingState:
     """Networks, optimizers and history of a running training.
 
     ``average`` is the moving average of ``generator``, or the generator itself where the
-    config has none; it is what checkpoints keep and figures judge. ``poses``, (patients, 4), say
-    where the training MRs lie (``alignment.py``); none before they were first aligned.
+    config has none; it is what checkpoints keep and figures judge.
     """
 
     config: TrainConfig
@@ -44,10 +42,10 @@ class TrainingState:
     optimizer: torch.optim.Adam
     discriminator: Discriminator | None = None
     discriminator_optimizer: torch.optim.Adam | None = None
-    poses: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
     history: tuple[EpochRecord, ...] = ()
     best_epoch: int = 0
     best_score: float | None = None
+    contrast: str | None = None  # the only one of the pair list's that is learnt, if one is
 
     @classmethod
     def fresh(cls, config: TrainConfig, data: str, device: torch.device) -> TrainingState:
@@ -111,6 +109,7 @@ class TrainingState:
             history=self.history,
             best_epoch=self.best_epoch,
             best_score=self.best_score,
+            contrast=self.contrast,
         )
         write_tensors(path, dict(self._tensors()), header.model_dump_json())
 
@@ -131,11 +130,9 @@ class TrainingState:
             load_weights(module, own, str(path))
         for name, optimizer in state._optimizers():
             _restore(optimizer, name, tensors, path)
-        state.poses = tensors.get(_POSES, state.poses)
-        if state.poses.ndim != 2 or state.poses.shape[1] != 4:
-            raise CheckpointError(f"{path}: its poses are no (patients, 4); train anew")
         state.history = header.history
         state.best_epoch, state.best_score = header.best_epoch, header.best_score
+        state.contrast = header.contrast
         return state
 
     def _modules(self) -> Iterator[tuple[str, nn.Module]]:
@@ -151,8 +148,6 @@ class TrainingState:
             yield "adam_d", self.discriminator_optimizer
 
     def _tensors(self) -> Iterable[tuple[str, Tensor]]:
-        if len(self.poses):
-            yield _POSES, self.poses
         for name, module in self._modules():
             for key, value in module.state_dict().items():
                 yield f"{name}.{key}", value.detach().cpu().contiguous()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,6 @@ from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import EpochDone, Job, Notice, Progress
 from napari_ct2mri.pix2pix import losses
-from napari_ct2mri.pix2pix.alignment import align_patients, moved
 from napari_ct2mri.pix2pix.augment import augment
 from napari_ct2mri.pix2pix.checkpoint import (
     SCORE,
@@ -54,12 +52,7 @@ from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
 from napari_ct2mri.pix2pix.state import TrainingState
 from napari_ct2mri.pix2pix.state_file import read_state, state_path
 from napari_ct2mri.pix2pix.teacher import Teacher
-from napari_ct2mri.pix2pix.validation import (
-    l1_error,
-    predict,
-    reestimate_statistics,
-    validate,
-)
+from napari_ct2mri.pix2pix.validation import l1_error, reestimate_statistics, validate
 
 __all__ = ["train"]
 
@@ -108,12 +101,14 @@ def train(
     check_output(output, pairs)
     if resume and init:
         raise ConfigError("--resume goes on with the run's own weights; leave --init out")
-    stored = read_state(output).config if resume else None
+    left = read_state(output) if resume else None
+    stored = left.config if left else None
     start = output if resume else init
     before = load_checkpoint(start) if start else None
     config = config or stored or PRESETS["default"]
-    if stored and len(stored.model.contrasts) == 1:
-        contrast = contrast or stored.model.contrasts[0]
+    if left and stored:
+        only = stored.model.contrasts[0] if len(stored.model.contrasts) == 1 else None
+        contrast = contrast or left.contrast or only
     train_rows, val_rows = split_rows(pairs, contrast, config)
     config = with_model(config, train_rows.contrasts, before)
     taught_by = {Path(path): load_checkpoint(path) for path in teachers}
@@ -134,6 +129,7 @@ def train(
         yield Notice(f"resumed after epoch {len(state.history)} of {config.optimizer.epochs}")
     else:
         state = TrainingState.fresh(config, digest, device)
+        state.contrast = contrast
         if before:
             state.start_from(with_heads(before, config.model.contrasts), str(init))
     ancestors = [*([before] if before else []), *taught_by.values()]
@@ -143,20 +139,14 @@ def train(
     pace = Pace(config.optimizer.epochs, len(state.history))
 
     with errors_in_words(output, state), _something_kept(output, header, state):
-        placed = _placed(slices, state)
         while (epoch := len(state.history) + 1) <= config.optimizer.epochs:
             if patience and state.best_epoch and epoch - state.best_epoch > patience:
                 break
             cpu = time.process_time()
-            sums = yield from pace.timed(_run_epoch(state, placed, teacher, epoch, preview))
+            sums = yield from pace.timed(_run_epoch(state, slices, teacher, epoch, preview))
             validation: Mapping[str, float] = {}
             if held_out and epoch % config.run.validate_every == 0:
                 validation = yield from pace.timed(validate(state.average, held_out), part=1.0)
-            if _is_to_align(config.optimizer, epoch):
-                predicting = predict(state.average, slices, "training slices aligned")
-                fake = yield from pace.timed(predicting, part=1.0)
-                state.poses = align_patients(fake, slices)
-                placed = _placed(slices, state)
             record = EpochRecord(
                 epoch=epoch,
                 losses=sums,
@@ -181,7 +171,7 @@ def train(
             )
             if preview:
                 yield from preview.look(state.average, epoch, in_view, at_once=True)
-        yield from _settle(output, state, placed, device)
+        yield from _settle(output, state, slices, device)
     epochs = len(state.history)
     kept = state.best_epoch or epochs
     early = epochs < config.optimizer.epochs
@@ -216,7 +206,12 @@ def _run_epoch(
         state.update_average((epoch - 1) * len(batches) + step)
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value * len(index) / len(slices)
-        in_view = yield Progress(step + 1, len(batches), f"steps of epoch {epoch}")
+        in_view = yield Progress(
+            step + 1,
+            len(batches),
+            f"steps of epoch {epoch}",
+            epochs=(epoch - 1, config.optimizer.epochs),
+        )
         if preview:
             yield from preview.look(state.average, epoch - 1, in_view)
     if not state.is_finite():
@@ -312,16 +307,6 @@ def learning_rate(config: OptimizerConfig, epoch: int) -> float:
     """Constant, then falling linearly towards zero over the last ``decay_epochs``."""
     left = config.epochs + 1 - epoch
     return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
-
-
-def _is_to_align(config: OptimizerConfig, epoch: int) -> bool:
-    """Not after the last epoch, from which nothing more is learnt."""
-    return config.align_every > 0 and epoch % config.align_every == 0 and epoch < config.epochs
-
-
-def _placed(slices: SlicePairs, state: TrainingState) -> SlicePairs:
-    """The slices with their MRs where they are known to belong."""
-    return replace(slices, mr=moved(slices, state.poses)) if len(state.poses) else slices
 
 
 @contextmanager
