@@ -184,6 +184,17 @@ def look_at_slices(viewer: Viewer, panel_: Any, qtbot: QtBot) -> None:
     viewer.dims.set_current_step(0, 1)
     (row,) = {index.row() for index in slices.selectedIndexes()}
     assert slices.item(row, 0).value == 1
+    assert panel_.in_view.text() == "In view: slice 1 of ct"
+    below = (case.ct.translate[0] - 99, *case.ct.translate[1:])
+    aside = viewer.add_image(np.zeros((9, 4, 4)), translate=below, units=case.ct.units)
+    for row in (2, 1):
+        at = slices.visualItemRect(slices.item(row, 2)).center()
+        qtbot.mouseClick(slices.viewport(), Qt.MouseButton.LeftButton, pos=at)
+        index = slices.item(row, 0).value
+        np.testing.assert_array_equal(case.ct._slice.image.raw, case.ct.data[index])
+        assert panel_.in_view.text().startswith(f"In view: slice {index} of ct (the slider counts")
+    viewer.layers.remove(aside)
+    viewer.dims.set_current_step(0, 1)
 
 
 def look_along_a_line(viewer: Viewer, panel_: Any, qtbot: QtBot, case: Case) -> None:

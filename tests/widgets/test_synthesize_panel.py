@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,8 +18,11 @@ from qtpy.QtCore import QPoint, Qt
 
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.app.cli import main
+from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import axial_slices
+from napari_ct2mri.pix2pix.engines import installed_engines
+from napari_ct2mri.widgets.engine_choice import COSTS_DB
 from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
 
 Settle = Callable[[Any], None]
@@ -142,6 +146,7 @@ def test_the_slice_in_view(
     synthesize.slices.which.setCurrentText("slice in view")
     aside = heads.add_image(np.zeros((9, 4, 4)), name="far below", translate=(-900, 0, 0))
     heads.dims.set_point(0, -899)
+    assert synthesize.slices.in_view.text() == "In view: beyond head CT"
     synthesize.ct.select(heads.layers["head CT"])
     click(qtbot, synthesize.go)
     assert "the slice in view lies beyond layer 'head CT'" in told.pop()
@@ -154,6 +159,85 @@ def test_the_slice_in_view(
     assert layer.data.shape == (1, 64, 64)
     np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), ct.data_to_world((2, 0, 0)))
     assert not synthesize.command.isVisibleTo(synthesize)  # the CT is in no file
+
+
+# ---------------------------------------------------------------- what runs it
+
+OTHERS = [name for name in installed_engines() if name != "torch"]
+
+
+@pytest.mark.skipif(not OTHERS, reason="8 bits need OpenVINO or ONNX Runtime")
+def test_8_bits_are_asked_for_said_and_what_the_command_line_makes(
+    viewer: Viewer,
+    synthesize: Any,
+    qtbot: QtBot,
+    settle: Settle,
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # of the child, too
+    write_volume(head_pair()[0], tmp_path / "ct.nrrd")
+    viewer.open(tmp_path / "ct.nrrd", plugin="napari-ct2mri")
+    engine = synthesize.engine
+    assert engine.fold.text() == "Engine: auto, float"
+    assert not engine.precision.isVisibleTo(synthesize)
+    click(qtbot, engine.fold)
+    engine.precision.setCurrentText("int8")
+    engine.engine.setCurrentIndex(engine.engine.findData(OTHERS[-1]))
+    assert engine.fold.text() == f"Engine: {OTHERS[-1]}, int8"
+    assert "not measured for this model" in engine.cost.text()
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert not told
+    layer = viewer.layers["ct · synthetic T2, int8"]
+    words = shlex.split(synthesize.command.line.text())
+    assert words[-4:] == ["--engine", OTHERS[-1], "--precision", "int8"]
+    monkeypatch.chdir(tmp_path)
+    assert main(words[1:]) == 0
+    written = read_volume(tmp_path / words[3])
+    np.testing.assert_array_equal(written.data, layer_to_volume(layer).data)
+    assert main([*words[1:-1], "float"]) == 0
+    assert not np.array_equal(read_volume(tmp_path / words[3]).data, written.data)
+
+
+def test_8_bits_without_an_engine_for_them_are_refused_at_once(
+    heads: Viewer, synthesize: Any, qtbot: QtBot, told: list[str]
+) -> None:
+    engine = synthesize.engine
+    engine.engine.setCurrentIndex(engine.engine.findData("torch"))
+    engine.precision.setCurrentText("int8")
+    assert "int8 needs OpenVINO or ONNX Runtime" in engine.cost.text()
+    click(qtbot, synthesize.go)
+    assert told.pop().startswith("int8 needs OpenVINO or ONNX Runtime")
+    assert not synthesize.job.is_running
+    engine.precision.setCurrentText("float")
+    assert engine.chosen() == ("torch", "float")
+
+
+def test_only_installed_engines_are_offered(
+    panel: OpenPanel, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = "napari_ct2mri.widgets.engine_choice.installed_engines"
+    monkeypatch.setattr(where, lambda: ("torch",))
+    engine = panel("Synthesize").engine
+    names = [engine.engine.itemData(i) for i in range(engine.engine.count())]
+    assert names == ["auto", "torch"]
+    engine.precision.setCurrentText("int8")
+    with pytest.raises(ConfigError, match=r"neither is installed: pip install .*\[openvino\]"):
+        engine.chosen()
+
+
+def test_the_cost_of_8_bits_is_what_was_measured(panel: OpenPanel) -> None:
+    speed = (Path(__file__).parents[2] / "docs" / "speed.md").read_text(encoding="utf-8")
+    row = r"^\| `([\w-]+)` \| ([\d.]+), [\d.]+ dB \| ([\d.]+), [\d.]+ dB \|"
+    rows = re.findall(row, speed, re.MULTILINE)
+    assert {name: (float(frame), float(head)) for name, frame, head in rows} == COSTS_DB
+    synthesize = panel("Synthesize")
+    for name, (frame, head) in COSTS_DB.items():
+        synthesize.model.combo.setCurrentIndex(synthesize.model.combo.findText(name))
+        assert f"{frame:g} dB from float in the frame" in synthesize.engine.cost.text()
+        assert f"{head:g} dB in the head" in synthesize.engine.cost.text()
 
 
 # ---------------------------------------------------------------- the model

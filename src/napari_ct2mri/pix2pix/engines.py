@@ -29,6 +29,7 @@ __all__ = [
     "EngineName",
     "Precision",
     "TorchEngine",
+    "installed_engines",
     "load_generator",
     "open_engine",
     "open_onnx",
@@ -110,6 +111,11 @@ class _OnnxEngine:
         return self._run(np.ascontiguousarray(frames, np.float32))
 
 
+def installed_engines() -> tuple[EngineName, ...]:
+    """Those that are there, the fastest on CPUs first, ``torch`` last; none is imported."""
+    return tuple(each for each in get_args(EngineName)[1:] if _lacks(each) is None)
+
+
 def pick_engine(name: EngineName, device: device) -> EngineName:
     """The engine that ``name`` means on ``device``; ``auto``: the fastest that is installed.
 
@@ -119,9 +125,7 @@ def pick_engine(name: EngineName, device: device) -> EngineName:
         If it is not installed, or computes elsewhere than on ``device``.
     """
     if name == "auto":
-        there = [each for each in get_args(EngineName)[1:] if _lacks(each) is None]
-        picked: EngineName = there[0] if device.type == "cpu" else "torch"
-        return picked
+        return installed_engines()[0] if device.type == "cpu" else "torch"
     if name not in get_args(EngineName):
         known = ", ".join(get_args(EngineName))
         raise ConfigError(f"no engine is called {name!r}; choose one of {known}")

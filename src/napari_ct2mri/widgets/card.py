@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtGui import QTextOption, QTextTable
+from qtpy.QtWidgets import QTextBrowser, QVBoxLayout, QWidget
 
 from napari_ct2mri.pix2pix.zoo import ModelCard
+from napari_ct2mri.widgets.forms import fold
 
 __all__ = ["CardView"]
 
@@ -18,28 +19,27 @@ class CardView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fold = QToolButton()
-        self.fold.setText("About this model")
-        self.fold.setCheckable(True)
-        self.fold.setAutoRaise(True)
-        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.fold.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.text = QTextBrowser()
         self.text.setOpenExternalLinks(True)
+        self.text.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
         self.text.setFixedHeight(_HEIGHT_PX)
+        self.fold = fold("About this model", self.text)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.fold)
         column.addWidget(self.text)
-        self.fold.toggled.connect(self._unfold)
-        self._unfold(is_open=False)
 
     def show_card(self, card: ModelCard | None) -> None:
         """Take the card of another model."""
         self.text.setMarkdown((card.text or _NONE) if card else "")
+        for frame in self.text.document().rootFrame().childFrames():
+            if isinstance(frame, QTextTable):
+                _drop_empty_head(frame)
         self.setEnabled(card is not None)
 
-    def _unfold(self, is_open: bool) -> None:
-        self.text.setVisible(is_open)
-        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
-        self.fold.setArrowType(arrow)
+
+def _drop_empty_head(table: QTextTable) -> None:
+    """Markdown gives every table a head, and one without titles an empty row."""
+    cells = (table.cellAt(0, column) for column in range(table.columns()))
+    if not any(cell.firstCursorPosition().block().text().strip() for cell in cells):
+        table.removeRows(0, 1)

@@ -33,7 +33,8 @@ from napari_ct2mri.widgets.maps import MapLayers
 from napari_ct2mri.widgets.panel import Panel
 from napari_ct2mri.widgets.profile import Along, ProfileView
 from napari_ct2mri.widgets.report import ReportView
-from napari_ct2mri.widgets.slices_table import Place, SliceTable, place_of
+from napari_ct2mri.widgets.slices import InView, Stack
+from napari_ct2mri.widgets.slices_table import SliceTable
 from napari_ct2mri.widgets.tasks import PairEntry
 from napari_ct2mri.widgets.words import RESEARCH_ONLY
 
@@ -64,7 +65,7 @@ class _Chosen:
     fake: Volume
     model: str
     contrast: str
-    place: Place
+    stack: Stack
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -152,13 +153,13 @@ class ComparePanel(Panel):
             raise VolumeError("CT, real and synthetic MR are not three layers; choose one for each")
         of_ct = layer_to_shown(ct, "CT")
         shown = of_ct, _shown_on(of_ct, real), _shown_on(of_ct, fake)
-        _check_whole(ct, fake)
+        _check_whole(Stack(self.viewer, ct), Stack(self.viewer, fake))
         names = f"CT {ct.name!r}", f"real MR {real.name!r}", f"synthetic MR {fake.name!r}"
         check_one_grid(dict(zip(names, shown, strict=True)))
         origin = layer_origin(fake)
         model, contrast = (origin.model, origin.contrast) if origin else ("", "")
         model = model and model_name(model)
-        return _Chosen(ct, real, fake, *shown, model, contrast, place_of(ct))
+        return _Chosen(ct, real, fake, *shown, model, contrast, Stack(self.viewer, ct))
 
     def _stop_without(self, event: Any) -> None:
         """End a comparison one of whose layers the person took out."""
@@ -178,6 +179,7 @@ class ComparePanel(Panel):
         """Show nothing of a former comparison beside the next one's layers."""
         self._maps = self._compared = self._chosen = None
         self.slices.empty()
+        self.in_view.follow(None)
         self.profile.empty()
         self.report.empty()
         self.table.hide()
@@ -199,7 +201,8 @@ class ComparePanel(Panel):
         if self._maps is not None:
             self._maps.show(self.viewer)
             self._maps = None
-        self.slices.fill(compared.slices, compared.each, self._chosen.place)
+        self.slices.fill(compared.slices, compared.each, self._chosen.stack)
+        self.in_view.follow(self._chosen.stack)
         self.profile.look_at(_along(self._chosen, compared))
         self.tabs.show()
         self.say("")
@@ -272,6 +275,7 @@ class ComparePanel(Panel):
         self.table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.hide()
         self.slices = SliceTable(self.viewer)
+        self.in_view = InView(self.viewer)
         self.profile = ProfileView(self.viewer, self.slices.index_in_view)
         self.report = ReportView(self._command)
         self.report.wanted.connect(self.save_report)
@@ -287,6 +291,7 @@ class ComparePanel(Panel):
         self.section("Result")
         self.body.addWidget(self.verdict)
         self.body.addWidget(self.tabs, 1)
+        self.body.addWidget(self.in_view)
         self.body.addStretch(0)
 
 
@@ -298,13 +303,13 @@ def _shown_on(ct: Volume, layer: Layer) -> Volume:
     return replace(mr, geometry=replace(mr.geometry, direction=ct.geometry.direction))
 
 
-def _check_whole(ct: Layer, fake: Layer) -> None:
+def _check_whole(ct: Stack, fake: Stack) -> None:
     """Refuse a synthesized range: figures are of a patient, whose whole MR sets the scale."""
-    made, there = place_of(fake).count, place_of(ct).count
-    if layer_origin(fake) is not None and made < there:
+    if layer_origin(fake.layer) is not None and fake.count < ct.count:
         raise VolumeError(
-            f"{fake.name!r} holds {made} of the {there} slices of {ct.name!r}; figures are of a "
-            "whole volume: choose one that was synthesized whole"
+            f"{fake.layer.name!r} holds {fake.count} of the {ct.count} slices of "
+            f"{ct.layer.name!r}; figures are of a whole volume: choose one that was synthesized "
+            "whole"
         )
 
 

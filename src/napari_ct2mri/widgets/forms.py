@@ -14,6 +14,8 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPushButton,
+    QSizePolicy,
+    QToolButton,
     QWidget,
 )
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.events import Event
 
-__all__ = ["LayerChooser", "OutputField", "browse_button", "narrow"]
+__all__ = ["LayerChooser", "OutputField", "browse_button", "fold", "narrow"]
 
 
 _BROWSE_PX = 32
@@ -46,6 +48,24 @@ def browse_button(tip: str, on_click: Callable[[], None]) -> QPushButton:
     button.setToolTip(tip)
     button.clicked.connect(lambda: on_click())
     return button
+
+
+def fold(title: str, content: QWidget) -> QToolButton:
+    """A line with an arrow that unfolds ``content``, which is folded away until somebody asks."""
+    line = QToolButton()
+    line.setText(title)
+    line.setCheckable(True)
+    line.setAutoRaise(True)
+    line.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    line.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def unfold(is_open: bool) -> None:
+        content.setVisible(is_open)
+        line.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
+
+    line.toggled.connect(unfold)
+    unfold(False)
+    return line
 
 
 class LayerChooser(QComboBox):

@@ -173,7 +173,7 @@ class LiveBox(QWidget):
         self.live.ended.connect(self._end)
         self.desktop.event_came.connect(self._take_desktop)
         self.desktop.failed.connect(lambda error: self._not_compared(f"not compared: {error}"))
-        viewer.dims.events.current_step.connect(self._follow)
+        viewer.dims.events.point.connect(self._follow)
         viewer.dims.events.order.connect(self._follow)
         viewer.dims.events.ndisplay.connect(self._follow)
         viewer.layers.events.removed.connect(self._layer_removed)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import Preview
 from napari_ct2mri.widgets.maps import map_attributes
+from napari_ct2mri.widgets.slices import Stack
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -47,12 +48,17 @@ class PreviewLayer:
         self.layer: Image | None = None
         self._viewer, self._source, self._look_at = viewer, source, look_at
         self._attributes = map_attributes(source, ct, f"{source.name} · preview")
-        self._depth = len(ct.data)
+        self._stack = Stack(viewer, source)
         self._index: int | None = None  # that was told last
         self._is_over = False
-        viewer.dims.events.current_step.connect(self._follow)
+        viewer.dims.events.point.connect(self._follow)
         viewer.layers.events.removed.connect(self._follow_removed)
         self._follow()
+
+    @property
+    def of(self) -> str:
+        """The name of its CT."""
+        return str(self._source.name)
 
     def show(self, event: Preview) -> None:
         """Show one preview."""
@@ -85,9 +91,8 @@ class PreviewLayer:
             self._viewer.layers.remove(self.layer)
 
     def _follow(self, _: Event | None = None) -> None:
-        axial = float(self._source.world_to_data(self._viewer.dims.point)[0])
-        index = round(axial) if self._source.ndim > 2 else 0
-        if index != self._index and 0 <= index < self._depth:
+        index = self._stack.in_view()
+        if index is not None and index != self._index:
             self._index = index
             self._look_at(index)
 
@@ -99,6 +104,6 @@ class PreviewLayer:
 
     def _stop(self) -> None:
         self._is_over = True
-        self._viewer.dims.events.current_step.disconnect(self._follow)
+        self._viewer.dims.events.point.disconnect(self._follow)
         self._viewer.layers.events.removed.disconnect(self._follow_removed)
         self._look_at(None)

@@ -106,7 +106,7 @@ class ProfileView(QWidget):
             layout.addWidget(part)
         layout.addWidget(self.plot, 1)
         layout.addStretch(0)
-        viewer.dims.events.current_step.connect(self.renew)
+        viewer.dims.events.point.connect(self.renew)
         viewer.layers.events.removed.connect(self._forget)
         self.empty()
 

@@ -33,7 +33,7 @@ from napari_ct2mri.config import (
     leaf_value,
 )
 from napari_ct2mri.errors import ConfigError
-from napari_ct2mri.widgets.forms import narrow
+from napari_ct2mri.widgets.forms import fold, narrow
 
 __all__ = ["Settings"]
 
@@ -68,9 +68,8 @@ class Settings(QWidget):
             leaf: _Row(path) for leaf, path in leaf_paths(TrainConfig) if leaf not in _ELSEWHERE
         }
         self.epochs: QSpinBox = self.rows[_OPEN].editor
-        self.fold = QToolButton()
-        self.fold.setCheckable(True)
-        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.folded = QWidget()
+        self.fold = fold("", self.folded)
         self.fold.setToolTip(
             "Every setting of a training, as the preset has it or as you change it."
         )
@@ -81,11 +80,9 @@ class Settings(QWidget):
         self._lay_out()
         self.preset.currentIndexChanged.connect(self.forget)
         self.reset.clicked.connect(self.forget)
-        self.fold.toggled.connect(self._unfold)
         for row in self.rows.values():
             row.edited.connect(self._follow)
             row.reset.clicked.connect(partial(self._reset, row))
-        self._unfold(False)
         self.forget()
 
     def name(self) -> Preset:
@@ -175,18 +172,12 @@ class Settings(QWidget):
     def _of_model(self) -> Iterator[_Row]:
         return (row for row in self.rows.values() if row.path[0] == _MODEL)
 
-    def _unfold(self, is_open: bool) -> None:
-        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
-        self.fold.setArrowType(arrow)
-        self.folded.setVisible(is_open)
-
     def _lay_out(self) -> None:
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         form = _form()
         form.addRow("Preset", self.preset)
         self.rows[_OPEN].add_to(form)
-        self.folded = QWidget()
         inside = QVBoxLayout(self.folded)
         inside.setContentsMargins(12, 0, 0, 0)
         inside.addWidget(self.reset)

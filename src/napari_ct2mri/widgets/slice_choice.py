@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from napari_ct2mri.errors import VolumeError
-from napari_ct2mri.widgets.slices_table import place_of
+from napari_ct2mri.widgets.slices import InView, Stack
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -19,28 +19,34 @@ _ALL, _IN_VIEW, _RANGE = "whole volume", "slice in view", "range"
 
 
 class SliceChoice(QWidget):
-    """Slices as the viewer's slider counts them; of a range both ends are wanted."""
+    """Slices by their numbers in the layer; of a range both ends are wanted."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
         self.which = QComboBox()
         self.which.addItems([_ALL, _IN_VIEW, _RANGE])
-        self.which.setToolTip("As the slider counts, from the bottom of the stack.")
+        self.which.setToolTip("Slices count from 0 at the bottom of the CT's stack.")
         self.first, self.last = QSpinBox(), QSpinBox()
         self._to = QLabel("to")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self.in_view = InView(viewer)
+        row = QHBoxLayout()
         row.addWidget(self.which, 1)
         for part in (self.first, self._to, self.last):
             row.addWidget(part)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        column.addWidget(self.in_view)
         self.first.valueChanged.connect(self.last.setMinimum)
         self.which.currentTextChanged.connect(self._show_ends)
         self._show_ends()
 
     def follow(self, layer: Layer | None) -> None:
         """Offer the slices of a layer: all of them, if it has others than the former one."""
-        top = place_of(layer).count - 1 if layer is not None else 0
+        stack = Stack(self._viewer, layer) if layer is not None else None
+        self.in_view.follow(stack)
+        top = stack.count - 1 if stack else 0
         if top == self.last.maximum():
             return
         for spin in (self.first, self.last):
@@ -56,12 +62,12 @@ class SliceChoice(QWidget):
         VolumeError
             If the slice in view lies beyond it.
         """
-        place, which = place_of(layer), self.which.currentText()
+        which = self.which.currentText()
         if which == _ALL:
             return None
         if which == _RANGE:
             return range(self.first.value(), self.last.value() + 1)
-        index = place.in_view(self._viewer.dims)
+        index = Stack(self._viewer, layer).in_view()
         if index is None:
             raise VolumeError(
                 f"the slice in view lies beyond layer {layer.name!r}; move the slider onto it"
@@ -71,3 +77,4 @@ class SliceChoice(QWidget):
     def _show_ends(self) -> None:
         for part in (self.first, self._to, self.last):
             part.setVisible(self.which.currentText() == _RANGE)
+        self.in_view.setVisible(self.which.currentText() == _IN_VIEW)

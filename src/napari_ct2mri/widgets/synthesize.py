@@ -18,6 +18,7 @@ from napari_ct2mri.jobs import Event, SlicesDone
 from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone
 from napari_ct2mri.widgets.card import CardView
 from napari_ct2mri.widgets.command_line import CommandLine, file_name, model_name
+from napari_ct2mri.widgets.engine_choice import EngineChoice
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
 from napari_ct2mri.widgets.layer_pairs import file_of
 from napari_ct2mri.widgets.layers import KEY, layer_to_shown, synthetic_attributes
@@ -104,6 +105,8 @@ class SynthesizePanel(Panel):
         form.addRow(self.card)
         form.addRow("Contrast", self.contrast)
         form.addRow("Spread", self.with_spread)
+        self.engine = EngineChoice()
+        form.addRow(self.engine)
         self.meaning = _words(_SPREAD_TIP)
         self.meaning.hide()
         self.with_spread.toggled.connect(self.meaning.setVisible)
@@ -119,7 +122,13 @@ class SynthesizePanel(Panel):
         self.model.failed.connect(self._failed)
         self._follow_ct()
         self._follow_model()
-        self.remember(model=self.model, contrast=self.contrast, spread=self.with_spread)
+        self.remember(
+            model=self.model,
+            contrast=self.contrast,
+            spread=self.with_spread,
+            engine=self.engine.engine,
+            precision=self.engine.precision,
+        )
         self.job.finished.connect(self._clean_up)
 
     def start(self) -> None:
@@ -127,8 +136,10 @@ class SynthesizePanel(Panel):
         source, model = self.ct.required(), self.model.required()
         contrast, spread = self.contrast.currentText() or None, self.with_spread.isChecked()
         ct, name = layer_to_shown(source, "CT"), model_name(model.path)
-        slices = self.slices.wanted(source)
+        slices, (engine, precision) = self.slices.wanted(source), self.engine.chosen()
         command = _as_command(source, ct, name, contrast, slices, spread)
+        if command:
+            command = f"{command} --engine {engine} --precision {precision}"
         self.run(
             partial(self._finish, command),
             workflows.synthesize_volume,
@@ -136,11 +147,15 @@ class SynthesizePanel(Panel):
             model=model.path,
             contrast=contrast,
             slices=slices,
+            engine=engine,
+            precision=precision,
             spread=spread,
         )
         self._tell("")
         made = contrast or "MR"
         attributes = synthetic_attributes(source, ct, name, made, slices)
+        if precision != "float":
+            attributes["name"] += f", {precision}"
         self._mr = self._stream(ct, slices, attributes)
         if spread:
             attributes = _spread_attributes(source, ct, made, slices)
@@ -202,8 +217,9 @@ class SynthesizePanel(Panel):
         self.slices.follow(self.ct.layer())
 
     def _follow_model(self) -> None:
-        self.card.show_card(self.model.choice())
         choice, before = self.model.choice(), self.contrast.currentText()
+        self.card.show_card(choice)
+        self.engine.follow_model(choice)
         self.contrast.clear()
         self.contrast.addItems(choice.contrasts if choice else ())
         self.contrast.setCurrentIndex(max(0, self.contrast.findText(before)))

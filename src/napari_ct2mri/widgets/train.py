@@ -149,7 +149,7 @@ class TrainPanel(Panel):
             self._draw()
         elif isinstance(event, Preview) and self._preview is not None:
             self._preview.show(event)
-            self.seen.setText(_said_of(event))
+            self.seen.setText(_said_of(event, self._preview.of))
         elif isinstance(event, Paused):
             self._run.state = "paused" if event.is_paused else "running"
             self.runs.refresh()
@@ -304,10 +304,10 @@ def _free(path: Path) -> Path:
     return free
 
 
-def _said_of(event: Preview) -> str:
+def _said_of(event: Preview, of: str) -> str:
     meaning = MEANING[event.label]  # type: ignore[index]
     return (
-        f"Slice {event.index} after {event.epoch} epochs, synthetic {event.contrast}: "
+        f"Slice {event.index} of {of} after {event.epoch} epochs, synthetic {event.contrast}: "
         f"{event.label}, {meaning}."
     )
 

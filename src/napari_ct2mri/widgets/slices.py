@@ -1,0 +1,86 @@
+"""Which slice of a layer is in view, where it lies, and how it is called.
+
+A slice's number is its layer's own, from 0 at the bottom of the stack; so files, the command line
+and a board count. napari's slider counts steps over all layers together, and so from elsewhere
+where another layer reaches farther or has thinner slices. Between the two lies the world.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QLabel
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer
+
+__all__ = ["InView", "Stack"]
+
+_AXES = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """The slices of an image layer in its viewer; an image of two axes is one, in view anywhere."""
+
+    viewer: napari.viewer.Viewer
+    layer: Layer
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return 1 if self.layer.ndim < _AXES else len(self.layer.data)
+
+    def in_view(self) -> int | None:
+        """The one that the viewer shows; None beyond the stack."""
+        if self.layer.ndim < _AXES or self._axis < 0:
+            return 0
+        index = round(float(self.layer.world_to_data(self.viewer.dims.point)[-_AXES]))
+        return index if 0 <= index < self.count else None
+
+    def show(self, index: int) -> None:
+        """Bring one into view, upright."""
+        dims, axis = self.viewer.dims, self._axis
+        if self.layer.ndim < _AXES or axis < 0:
+            return
+        if dims.ndisplay != 2 or axis in dims.displayed:
+            dims.ndisplay = 2
+            dims.order = tuple(range(dims.ndim))
+        place = (index, *(0,) * (_AXES - 1))
+        dims.set_point(axis, float(self.layer.data_to_world(place)[-_AXES]))
+
+    def in_words(self) -> str:
+        """``slice 3 of head CT``, and what the slider says where that is another number."""
+        index = self.in_view()
+        if index is None:
+            return f"beyond {self.layer.name}"
+        words = f"slice {index} of {self.layer.name}"
+        if self.layer.ndim < _AXES or self._axis < 0:
+            return words
+        step = self.viewer.dims.current_step[self._axis]
+        return words if step == index else f"{words} (the slider counts {step})"
+
+    @property
+    def _axis(self) -> int:
+        return int(self.viewer.dims.ndim) - _AXES
+
+
+class InView(QLabel):
+    """Says which slice of a stack is in view; empty while there is no stack."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._stack: Stack | None = None
+        self.setWordWrap(True)
+        for event in (viewer.dims.events.point, viewer.dims.events.range):
+            event.connect(self._tell)
+
+    def follow(self, stack: Stack | None) -> None:
+        """Speak of another stack."""
+        self._stack = stack
+        self._tell()
+
+    def _tell(self, _: object = None) -> None:
+        self.setText(f"In view: {self._stack.in_words()}" if self._stack else "")
