@@ -22,7 +22,7 @@ from napari_ct2mri.app.flags import (
 )
 from napari_ct2mri.app.terminal import asked_to_end, run_in_terminal, watch
 from napari_ct2mri.config import Preset
-from napari_ct2mri.errors import Ct2MriError, FirmwareError, JobCancelled, PortError
+from napari_ct2mri.errors import Ct2MriError, FirmwareError, JobCancelled, JobError, PortError
 from napari_ct2mri.pix2pix.engines import EngineName, Precision
 
 __all__ = ["app", "main"]
@@ -509,6 +509,27 @@ def monitor(
     if once:
         return show.board_stats(run_in_terminal(job))
     watch(job, show.board_view, show.board_line)
+
+
+@app.command
+def web(
+    *,
+    model: Model = None,
+    port: Annotated[
+        int | None, Parameter(help="Of this machine; by default 8501, or one that is free.")
+    ] = None,
+    no_browser: Annotated[bool, Parameter(help="Do not open the page.")] = False,
+) -> None:
+    """Show a sample, or an image of yours, on a page in the browser; its address is the first line.
+
+    It is served to this machine alone, and nothing leaves it. Ctrl-C ends it.
+    """
+    from napari_ct2mri.app.web import serving
+
+    with asked_to_end() as wait, serving(port, model, is_opened=not no_browser) as address:
+        print(address, flush=True)
+        if not wait():
+            raise JobError(f"{address}: the page's server has ended by itself; start it again")
 
 
 def _fail(text: str, code: int) -> int:
