@@ -79,6 +79,12 @@ EngineFlag = Annotated[
 PrecisionFlag = Annotated[
     Precision, Parameter(help="int8 is faster and rounds: see docs/speed.md; never by itself.")
 ]
+SchedulerFlag = Annotated[
+    str | None, Parameter(help="A Dask scheduler's address, whose workers do it: docs/cluster.md.")
+]
+WorkersFlag = Annotated[
+    int | None, Parameter(help="Do it in so many processes of this machine, one patient each.")
+]
 
 app = App(
     name="ct2mri",
@@ -271,6 +277,8 @@ def synthesize(
     device: Device = "auto",
     engine: EngineFlag = "auto",
     precision: PrecisionFlag = "float",
+    scheduler: SchedulerFlag = None,
+    workers: WorkersFlag = None,
 ) -> None:
     """Make an MR of every CT in INPUT, on the CT's own grid."""
     from napari_ct2mri.app import show, workflows
@@ -291,6 +299,7 @@ def synthesize(
         device=device,
         engine=engine,
         precision=precision,
+        cluster=workflows.pick_cluster(scheduler, workers),
     )
     show.outputs(run_in_terminal(job).outputs)
 
@@ -312,6 +321,8 @@ def evaluate(
     device: Device = "auto",
     engine: EngineFlag = "auto",
     precision: PrecisionFlag = "float",
+    scheduler: SchedulerFlag = None,
+    workers: WorkersFlag = None,
 ) -> None:
     """Measure predictions against real MR, and say whether the model has seen the patients."""
     from napari_ct2mri.app import show, workflows
@@ -328,6 +339,7 @@ def evaluate(
         device=device,
         engine=engine,
         precision=precision,
+        cluster=workflows.pick_cluster(scheduler, workers),
     )
     show.evaluated(run_in_terminal(job))
 

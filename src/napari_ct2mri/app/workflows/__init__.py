@@ -18,6 +18,7 @@ from napari_ct2mri.app.workflows.board import (
 )
 from napari_ct2mri.app.workflows.board_grid import BoardModel, Grid
 from napari_ct2mri.app.workflows.board_run import BoardRun, run
+from napari_ct2mri.app.workflows.cluster import Cluster, pick_cluster
 from napari_ct2mri.app.workflows.demo import Demo, demo, phantom
 from napari_ct2mri.app.workflows.evaluation import Evaluated, evaluate
 from napari_ct2mri.app.workflows.firmware import build, export
@@ -46,6 +47,7 @@ __all__ = [
     "BoardRun",
     "BoardStats",
     "Booted",
+    "Cluster",
     "Converted",
     "Demo",
     "Evaluated",
@@ -74,6 +76,7 @@ __all__ = [
     "info",
     "monitor",
     "phantom",
+    "pick_cluster",
     "ports",
     "push",
     "read_landmarks",

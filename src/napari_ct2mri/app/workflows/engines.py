@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from napari_ct2mri import __version__
+from napari_ct2mri.app.workflows.models import weights_digest
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.jobs import Job, Notice
 
@@ -29,6 +30,11 @@ class Engines:
         ``auto``, ``cpu``, ``cuda`` or ``mps``; int8 computes on the CPU.
     published : bool
         Whether the model shall run as published, which only torch in float can.
+
+    Attributes
+    ----------
+    device : str
+        The one that is meant.
 
     Raises
     ------
@@ -64,8 +70,13 @@ class Engines:
                 "--precision int8 needs the engine openvino, or onnxruntime: "
                 "pip install 'napari-ct2mri[openvino]'"
             )
-        self._precision, self._device = precision, device
+        self._precision, self._published = precision, published
+        self.device = place.type
         self._open: dict[tuple[str, str], Engine] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """The same engine, on the same kind of device, to be opened where it is unpickled."""
+        return _again, (self._name, self._precision, self.device, self._published)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -83,10 +94,10 @@ class Engines:
         from napari_ct2mri.pix2pix.engines import open_engine
 
         is_whole = self._precision == "float"
-        key = _digest(model), "" if is_whole else contrast
+        key = weights_digest(model), "" if is_whole else contrast
         if key not in self._open:
             if is_whole:
-                self._open[key] = open_engine(model, self._name, self._device)
+                self._open[key] = open_engine(model, self._name, self.device)
             else:
                 self._open[key] = yield from self._open_quantized(model, contrast)
         return self._open[key]
@@ -111,13 +122,8 @@ class Engines:
         return engine
 
 
-def _digest(model: Checkpoint) -> str:
-    """Of weights and settings, SHA-256."""
-    digest = hashlib.sha256(model.config.model.model_dump_json().encode())
-    for name, tensor in sorted(model.weights.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
+def _again(engine: EngineName, precision: Precision, device: str, published: bool) -> Engines:
+    return Engines(engine, precision, device, published=published)
 
 
 def _cached(model: Checkpoint, contrast: str) -> Path:
@@ -125,7 +131,7 @@ def _cached(model: Checkpoint, contrast: str) -> Path:
 
     from napari_ct2mri.firmware.desktop import RECIPE
 
-    what = f"{_digest(model)} {contrast} {RECIPE} {__version__}"
+    what = f"{weights_digest(model)} {contrast} {RECIPE} {__version__}"
     name = hashlib.sha256(what.encode()).hexdigest()
     return user_cache_path("napari-ct2mri") / "int8" / f"{name}.onnx"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -12,17 +11,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_ct2mri.app.workflows.baselines import read_baselines
+from napari_ct2mri.app.workflows.baselines import Baselines, read_baselines
+from napari_ct2mri.app.workflows.cluster import Cluster, over
 from napari_ct2mri.app.workflows.engines import Engines
+from napari_ct2mri.app.workflows.models import load_model
 from napari_ct2mri.app.workflows.predictions import (
     FolderPredictions,
     ModelPredictions,
     Predictions,
 )
 from napari_ct2mri.app.workflows.reference import find_reference
-from napari_ct2mri.app.workflows.synthesis import load_model, makeable
+from napari_ct2mri.app.workflows.synthesis import makeable
 from napari_ct2mri.errors import ConfigError, PairError
-from napari_ct2mri.jobs import Job, Notice, Progress
+from napari_ct2mri.jobs import Job, Notice
 
 if TYPE_CHECKING:
     from napari_ct2mri.evaluation import Example, Label, PatientImages, Report, SliceFigures
@@ -56,6 +57,7 @@ def evaluate(
     device: str = "auto",
     engine: EngineName = "auto",
     precision: Precision = "float",
+    cluster: Cluster | None = None,
 ) -> Job[Evaluated]:
     """Measure a model, or a folder of predictions, on the pairs of one split.
 
@@ -71,6 +73,8 @@ def evaluate(
         One of them; by default the default model.
     native, published, engine, precision
         See :func:`~napari_ct2mri.app.workflows.synthesize`; for a model only.
+    cluster : Cluster, optional
+        Where the patients are measured, at the same time; by default here.
 
     Raises
     ------
@@ -80,7 +84,9 @@ def evaluate(
     from napari_ct2mri.evaluation import write_report
     from napari_ct2mri.pix2pix.pairs import read_pairs
 
-    whole = read_pairs(pairs)
+    if cluster is not None:  # its workers are in other folders
+        predictions = predictions.absolute() if predictions else None
+    whole = read_pairs(pairs if cluster is None else pairs.absolute())
     rows = _rows(whole, split, contrast)
     notes = []
     source: Predictions
@@ -100,7 +106,7 @@ def evaluate(
         notes += source.doubts
     for note in notes:
         yield Notice(note)
-    measured = yield from _measure(source, rows, whole)
+    measured = yield from _measure(source, rows, whole, cluster)
     report = measured.report((f"{pairs}, split {split}", *notes))
     return Evaluated(report, write_report(report, output))
 
@@ -123,7 +129,7 @@ class _Measured:
         self.slices: list[SliceFigures] = []
         self.examples: list[Example] = []
         self.empty = 0
-        self._labels: dict[str, set[Label]] = defaultdict(set)
+        self._labels: dict[str, set[Label]] = {}
 
     def add(self, parts: Sequence[_Part]) -> None:
         """Score a model's slices of one patient, then the trivial predictors'."""
@@ -132,7 +138,7 @@ class _Measured:
         fit = fit_patient([part.images for part in parts])
         for part in parts:
             scored = score_patient(part.images, fit)
-            self._labels[part.images.patient].add(part.images.label)
+            self._labels.setdefault(part.images.patient, set()).add(part.images.label)
             self.slices += scored
             self.examples += pick_examples(part.images, scored)
         for name in parts[0].trivial:
@@ -140,6 +146,14 @@ class _Measured:
             fit = fit_patient(others)
             for other in others:
                 self.slices += score_patient(other, fit)
+
+    def join(self, later: _Measured) -> None:
+        """Go on with what was measured after this."""
+        self.slices += later.slices
+        self.examples += later.examples
+        self.empty += later.empty
+        for patient, labels in later._labels.items():
+            self._labels.setdefault(patient, set()).update(labels)
 
     def report(self, notes: tuple[str, ...]) -> Report:
         """All of it; every slice of a patient carries the gravest label of any."""
@@ -159,30 +173,63 @@ class _Measured:
         )
 
 
-def _measure(source: Predictions, rows: PairList, whole: PairList) -> Job[_Measured]:
-    """Measure every patient of ``rows``; the train rows of ``whole`` give the trivial ones."""
-    from napari_ct2mri.pix2pix.slices import read_patients
+class _Measuring:
+    """Measures the rows of one patient and contrast.
 
-    measured = _Measured()
-    done = 0
-    for contrast in rows.contrasts:
-        baselines = yield from read_baselines(whole, contrast)
-        pairs = read_patients(rows.where("all", contrast))
-        for _, group in groupby(pairs, lambda pair: (pair.patient, pair.ct.is_picture)):
+    The train rows of ``whole`` give the trivial predictors of a contrast; they are read once
+    where it is measured, so that they never go over a line.
+    """
+
+    def __init__(self, source: Predictions, whole: PairList) -> None:
+        self._source, self._whole = source, whole
+        self._baselines: dict[str, Baselines] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _Measuring, (self._source, self._whole)
+
+    def __call__(self, rows: PairList) -> Job[_Measured]:
+        """Predict and score."""
+        from napari_ct2mri.pix2pix.slices import read_patients
+
+        (contrast,) = rows.contrasts
+        if contrast not in self._baselines:
+            read = yield from read_baselines(self._whole, contrast)
+            self._baselines = {contrast: read}  # one contrast after the other, in one's memory
+        baselines = self._baselines[contrast]
+        measured = _Measured()
+        for _, group in groupby(read_patients(rows), lambda pair: pair.ct.is_picture):
             parts: list[_Part] = []  # all of a patient's: one gain and offset serves them
             for pair in group:
-                done += len(pair.rows)
                 reference = find_reference(pair)
                 measured.empty += len(pair.ct.data) - (len(reference.slices) if reference else 0)
                 if reference:
-                    fake = yield from source.predict(reference)
+                    fake = yield from self._source.predict(reference)
                     trivial = baselines.predict(reference)
                     outputs = {k: reference.output(v) for k, v in trivial.items()}
-                    images = reference.images(fake, source.label(reference), source.name)
+                    label = self._source.label(reference)
+                    images = reference.images(fake, label, self._source.name)
                     parts.append(_Part(images, outputs))
             if parts:
                 measured.add(parts)
-            yield Progress(done, len(rows.rows), "pairs measured")
+        return measured
+
+
+def _measure(
+    source: Predictions, rows: PairList, whole: PairList, cluster: Cluster | None
+) -> Job[_Measured]:
+    """Measure every patient of ``rows``, contrast by contrast."""
+    groups = [
+        replace(rows, rows=group)
+        for contrast in rows.contrasts
+        for group in rows.where("all", contrast).by_patient().values()
+    ]
+    task = _Measuring(source, whole)
+    several = yield from over(
+        task, groups, cluster, what="pairs measured", size=lambda group: len(group.rows)
+    )
+    measured = _Measured()
+    for each in several:
+        measured.join(each)
     if measured.empty:
         yield Notice(_empty(measured.empty))
     return measured

@@ -28,6 +28,7 @@ __all__ = [
     "Stack",
     "is_pair_list",
     "new_folder",
+    "pair_groups",
     "pair_stacks",
     "prediction_path",
     "single_stack",
@@ -172,6 +173,11 @@ def pair_stacks(pairs: PairList, output: Path, contrast: str | None = None) -> I
                 yield Stack(volume, paths[0].parent, names, wanted)
             else:
                 yield Stack(volume, paths[0], contrast=wanted)
+
+
+def pair_groups(pairs: PairList, contrast: str | None = None) -> list[PairList]:
+    """The rows of each patient and contrast, from which :func:`pair_stacks` makes the same."""
+    return [replace(pairs, rows=rows) for rows in _by_output(pairs, contrast).values()]
 
 
 def prediction_path(folder: Path, row: PairRow, contrast: str, is_picture: bool) -> Path:

@@ -18,7 +18,7 @@ from napari_ct2mri import __version__
 from napari_ct2mri.config import Frozen
 from napari_ct2mri.errors import ConfigError, EvaluationError
 
-__all__ = ["NAME", "Manifest", "Run", "read_manifest", "record"]
+__all__ = ["NAME", "Manifest", "Run", "hashed", "read_manifest", "record", "record_hashed"]
 
 NAME = "manifest.json"
 _MAX_BYTES = 64 * 2**20
@@ -84,8 +84,18 @@ def read_manifest(folder: Path) -> Manifest | None:
         ) from error
 
 
+def hashed(files: Iterable[Path]) -> tuple[tuple[Path, str], ...]:
+    """Each file with its SHA-256."""
+    return tuple((file, _sha256(file)) for file in files)
+
+
 def record(folder: Path, run: Run, files: Iterable[Path]) -> Path:
-    """Add files that ``run`` has just written under ``folder``; they leave older runs.
+    """Add files that ``run`` has just written under ``folder``; see :func:`record_hashed`."""
+    return record_hashed(folder, run, hashed(files))
+
+
+def record_hashed(folder: Path, run: Run, files: Iterable[tuple[Path, str]]) -> Path:
+    """Add files that ``run`` has just written, with their SHA-256; they leave older runs.
 
     A model's whole path, which may name a person, is kept as seen from ``folder``.
 
@@ -95,11 +105,11 @@ def record(folder: Path, run: Run, files: Iterable[Path]) -> Path:
         The manifest, replaced in one step.
     """
     run = run.model_copy(update={"model": _seen_from(folder, run.model)})
-    written = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+    written = {file.relative_to(folder).as_posix(): sha for file, sha in files}
     known = read_manifest(folder) or Manifest()
     runs = [_without(old, written) for old in known.runs]
     same = [old for old in runs if _key(old) == _key(run)]
-    files_of_run = {**(same[0].files if same else {}), **written}
+    files_of_run = dict(sorted({**(same[0].files if same else {}), **written}.items()))
     others = tuple(old for old in runs if old.files and _key(old) != _key(run))
     manifest = known.model_copy(
         update={"runs": (*others, run.model_copy(update={"files": files_of_run}))}

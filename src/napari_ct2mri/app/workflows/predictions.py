@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_ct2mri.app.workflows.files import prediction_path
 from napari_ct2mri.app.workflows.manifest import Manifest, read_manifest
+from napari_ct2mri.app.workflows.models import LoadedModel
 from napari_ct2mri.errors import CheckpointError, EvaluationError
 from napari_ct2mri.evaluation import Label
 from napari_ct2mri.jobs import Job, Progress
@@ -71,7 +72,7 @@ class ModelPredictions:
         device: str,
     ) -> None:
         self.name = Path(name).stem + (" as published" if published else "")
-        self._checkpoint, self._engines = checkpoint, engines
+        self._model, self._engines = LoadedModel(name, checkpoint), engines
         self._native = native
         self._published = published
         self._device = device
@@ -83,10 +84,10 @@ class ModelPredictions:
 
         contrast, engine = reference.pair.contrast, None
         if not self._published:
-            engine = yield from self._engines.open(self._checkpoint, contrast)
+            engine = yield from self._engines.open(self._model.checkpoint, contrast)
         mr = yield from synthesize(
             reference.pair.ct,
-            self._checkpoint,
+            self._model.checkpoint,
             contrast=contrast,
             native=self._native,
             published=self._published,

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
+from napari_ct2mri.app.workflows.cluster import Cluster, FilesWritten, over
 from napari_ct2mri.app.workflows.engines import Engines
-from napari_ct2mri.app.workflows.files import is_pair_list, pair_stacks, single_stack
-from napari_ct2mri.app.workflows.manifest import Run, read_manifest, record
+from napari_ct2mri.app.workflows.files import (
+    Stack,
+    is_pair_list,
+    pair_groups,
+    pair_stacks,
+    single_stack,
+)
+from napari_ct2mri.app.workflows.manifest import NAME as MANIFEST
+from napari_ct2mri.app.workflows.manifest import Run, hashed, read_manifest, record_hashed
+from napari_ct2mri.app.workflows.models import LoadedModel, load_model
 from napari_ct2mri.errors import ConfigError, PairError
 from napari_ct2mri.imaging.volume import Modality, Volume
 from napari_ct2mri.jobs import Job, Notice
@@ -20,7 +29,9 @@ if TYPE_CHECKING:
     from napari_ct2mri.pix2pix.engines import EngineName, Precision
     from napari_ct2mri.pix2pix.pairs import PairList
 
-__all__ = ["Synthesized", "load_model", "makeable", "synthesize", "synthesize_volume"]
+__all__ = ["Synthesized", "makeable", "synthesize", "synthesize_volume"]
+
+R = TypeVar("R")
 
 _SPREAD_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")  # hold fractions, on any grid
 
@@ -61,6 +72,7 @@ def synthesize(
     modality: Modality | None = None,
     patient_data: bool = True,
     spread: Path | None = None,
+    cluster: Cluster | None = None,
 ) -> Job[Synthesized]:
     """Make an MR of every CT in INPUT.
 
@@ -86,18 +98,20 @@ def synthesize(
         Whether DICOM belongs to the CT's patient and study; nothing else holds patient data.
     spread : Path, optional
         A volume to write: how far predictions of the CT and of its mirror image lie apart.
+    cluster : Cluster, optional
+        Where the patients of a pair list are worked on, at the same time; by default here, one
+        after the other. Its workers see the same files under the same paths.
 
     Raises
     ------
     Ct2MriError
         If the input, the model or the contrast is wrong, before anything is written.
     """
-    from napari_ct2mri.imaging.dicom_out import Derivation
-    from napari_ct2mri.imaging.io import write_volume
     from napari_ct2mri.pix2pix.pairs import read_pairs
-    from napari_ct2mri.pix2pix.synthesis import synthesize as run_model
-    from napari_ct2mri.pix2pix.synthesis import synthesize_with_spread
 
+    if cluster is not None:  # its workers are in other folders
+        path, output = path.absolute(), output.absolute()
+        spread = spread.absolute() if spread else None
     name, checkpoint = load_model(model)
     _check_contrast(checkpoint, contrast, name)
     if spread is not None:
@@ -105,16 +119,27 @@ def synthesize(
     if slices is not None:
         _check_slices(path, output)
     engines = Engines(engine, precision, device, published=published)
+    items: list[PairList | Path] = [path]
     if is_pair_list(path):
         pairs, left_out = makeable(read_pairs(path), checkpoint, contrast)
         if left_out:
             yield Notice(left_out)
-        stacks = pair_stacks(pairs, output, contrast)
-    else:
-        one = single_stack(path, output, series=series, modality=modality, as_dicom=True)
-        if slices is not None:
-            one = replace(one, names=one.names[slices.start : slices.stop])
-        stacks = iter([one])
+        read_manifest(output)  # a damaged one is said before the work, not after it
+        items = [*pair_groups(pairs, contrast)]
+    task = _Synthesis(
+        output=output,
+        model=LoadedModel(name, checkpoint),
+        engines=engines,
+        contrast=contrast,
+        native=native,
+        published=published,
+        window=window,
+        slices=slices,
+        series=series,
+        modality=modality,
+        patient_data=patient_data,
+        spread=spread,
+    )
     settings = {
         "contrast": contrast,
         "native": native,
@@ -124,32 +149,94 @@ def synthesize(
         **engines.settings,
     }
     run = Run(model=name, digest=checkpoint.digest, settings=settings)
-    outputs: list[Path] = []
-    count = 0
-    for stack in stacks:
+    done = yield from _recorded(over(task, items, cluster, what="CTs", size=_size), run)
+    written = [each for several in done for each in several]
+    outputs = [file for each in written for file, _ in each.files]
+    if spread is not None:
+        outputs.append(spread)
+    slices_made = sum(each.slices for each in written)
+    return Synthesized(tuple(outputs), written[-1].folder / MANIFEST, name, slices_made)
+
+
+def _recorded(job: Job[R], run: Run) -> Job[R]:
+    """The same job; what it has written stands in the manifest at once."""
+    try:
+        while True:
+            event = next(job)
+            if isinstance(event, FilesWritten):
+                record_hashed(event.folder, run, event.files)
+            yield event
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
+    finally:
+        job.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Synthesis:
+    """Makes and writes the MR of INPUT, or of the rows of one patient and contrast."""
+
+    output: Path
+    model: LoadedModel
+    engines: Engines
+    contrast: str | None
+    native: bool
+    published: bool
+    window: Window | None
+    slices: range | None
+    series: str | None
+    modality: Modality | None
+    patient_data: bool
+    spread: Path | None
+
+    def __call__(self, item: Path | PairList) -> Job[list[FilesWritten]]:
+        """Yield each FilesWritten as soon as it is true, and return them all."""
+        if isinstance(item, Path):
+            stack = single_stack(
+                item, self.output, series=self.series, modality=self.modality, as_dicom=True
+            )
+            if self.slices is not None:
+                part = stack.names[self.slices.start : self.slices.stop]
+                stack = replace(stack, names=part)
+            read_manifest(stack.folder)  # a damaged one is said before the work, not after it
+            return [(yield from self._make(stack, stack.folder))]
+        written = []
+        for stack in pair_stacks(item, self.output, self.contrast):
+            written.append((yield from self._make(stack, self.output)))
+        return written
+
+    def _make(self, stack: Stack, folder: Path) -> Job[FilesWritten]:
+        from napari_ct2mri.imaging.dicom_out import Derivation
+        from napari_ct2mri.imaging.io import write_volume
+        from napari_ct2mri.pix2pix.synthesis import synthesize as run_model
+        from napari_ct2mri.pix2pix.synthesis import synthesize_with_spread
+
         for note in stack.volume.notes:
             yield Notice(note)
-        folder = output if is_pair_list(path) else stack.folder
-        read_manifest(folder)  # a damaged one is said before the work, not after it
-        made = stack.contrast or contrast or checkpoint.contrasts[0]
+        model = self.model.checkpoint
+        made = stack.contrast or self.contrast or model.contrasts[0]
         ct, apart = as_ct(stack.volume), None
-        how = _How(contrast=made, native=native, window=window, slices=slices)
-        if published:
-            mr = yield from run_model(ct, checkpoint, published=True, device=device, **how)
-        elif spread is None:
-            opened = yield from engines.open(checkpoint, made)
-            mr = yield from run_model(ct, checkpoint, engine=opened, **how)
+        how = _How(contrast=made, native=self.native, window=self.window, slices=self.slices)
+        if self.published:
+            mr = yield from run_model(ct, model, published=True, device=self.engines.device, **how)
         else:
-            opened = yield from engines.open(checkpoint, made)
-            mr, apart = yield from synthesize_with_spread(ct, checkpoint, engines=[opened], **how)
-        stack.write(mr, Derivation(name, made, patient_data))
-        manifest = record(folder, run, stack.outputs)
-        outputs += stack.outputs
-        count += len(mr.data)
-        if spread is not None and apart is not None:
-            write_volume(apart, spread)
-            outputs.append(spread)
-    return Synthesized(tuple(outputs), manifest, name, count)
+            opened = yield from self.engines.open(model, made)
+            if self.spread is None:
+                mr = yield from run_model(ct, model, engine=opened, **how)
+            else:
+                several = synthesize_with_spread(ct, model, engines=[opened], **how)
+                mr, apart = yield from several
+        stack.write(mr, Derivation(self.model.name, made, self.patient_data))
+        written = FilesWritten(folder, hashed(stack.outputs), len(mr.data))
+        yield written
+        if self.spread is not None and apart is not None:
+            write_volume(apart, self.spread)
+        return written
+
+
+def _size(item: Path | PairList) -> int:
+    return 1 if isinstance(item, Path) else len(item.rows)
 
 
 def synthesize_volume(
@@ -198,22 +285,6 @@ def synthesize_volume(
         return (yield from run_model(as_ct(ct), checkpoint, engine=opened[0], **how))
     mr, _ = yield from synthesize_with_spread(as_ct(ct), checkpoint, others, engines=opened, **how)
     return mr
-
-
-def load_model(model: str | Path | None) -> tuple[str, Checkpoint]:
-    """A checkpoint and what to call it: a released model's name, or the file's whole path.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none of that name, or it is damaged.
-    """
-    from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
-    from napari_ct2mri.pix2pix.zoo import DEFAULT_MODEL, find_model, models
-
-    path = find_model(model or DEFAULT_MODEL)
-    released = {card.path: card.name for card in models()}
-    return released.get(path, str(path.resolve())), load_checkpoint(path)
 
 
 def makeable(

@@ -1,0 +1,363 @@
+"""A task over many items: here, or on a cluster through Dask. The only place that knows which.
+
+A task is a callable from an item to a Job. Here its events pass by as in any job. On a cluster
+the same code runs in the workers, one item of a worker at a time, and of its events those arrive
+that must not be lost. A worker that dies has its items done again by another.
+
+Names of patients and files go to workers and back inside :class:`Sealed`, whose text says nothing,
+and errors as results; so none of them is in a key, a log or a dashboard of Dask.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+import napari_ct2mri
+from napari_ct2mri.errors import ConfigError, Ct2MriError, JobError
+from napari_ct2mri.jobs import Event, Job, Kept, Notice, Progress, run_job
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["Cluster", "FilesWritten", "over", "pick_cluster"]
+
+Item = TypeVar("Item")
+R = TypeVar("R")
+
+MAX_WORKERS = 1024
+ANSWER_S = 8.0
+"""How long a scheduler may take to answer."""
+
+_GLANCE_S = 0.5  # how often a waiting job looks whether it was cancelled
+_ONE_AT_A_TIME = threading.Lock()  # an engine is not run by two threads of a worker
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where items are worked on: at a scheduler's address, or by processes of this machine."""
+
+    scheduler: str = ""
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FilesWritten(Event):
+    """Files that are finished, whatever comes after them.
+
+    Attributes
+    ----------
+    folder : Path
+        In whose manifest they stand.
+    files : tuple of (path, SHA-256)
+    slices : int
+        How many they hold together.
+    """
+
+    folder: Path
+    files: tuple[tuple[Path, str], ...]
+    slices: int
+
+
+_LASTING = (Notice, FilesWritten)
+
+
+def pick_cluster(scheduler: str | None, workers: int | None) -> Cluster | None:
+    """What was asked for; ``None``: to work here.
+
+    Raises
+    ------
+    ConfigError
+        If both are given, the number makes no sense, or Dask is not installed.
+    """
+    if scheduler is None and workers is None:
+        return None
+    if scheduler is not None and workers is not None:
+        raise ConfigError(
+            "--scheduler is a cluster that runs, --workers one that is started here; leave one out"
+        )
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise ConfigError(f"--workers {workers}: expected 1 to {MAX_WORKERS}")
+    from importlib.util import find_spec
+
+    if find_spec("distributed") is None:
+        raise ConfigError(
+            "a cluster needs the package distributed, which is not installed: "
+            "pip install 'napari-ct2mri[dask]'"
+        )
+    return Cluster(scheduler or "", workers or 0)
+
+
+def over(
+    task: Callable[[Item], Job[R]],
+    items: Sequence[Item],
+    cluster: Cluster | None,
+    *,
+    what: str,
+    size: Callable[[Item], int] = lambda _: 1,
+) -> Job[list[R]]:
+    """Do ``task`` for every item.
+
+    Parameters
+    ----------
+    task
+        For a cluster it must pickle; what it has loaded should stay behind, to be loaded once in
+        each worker.
+    cluster : Cluster, optional
+        By default in this process, one item after the other.
+    what : str
+        What is counted, a plural noun; ``size`` says how many of them an item is.
+
+    Yields
+    ------
+    Progress as items finish, and the events of ``task``; from a cluster only ``Notice`` and
+    ``FilesWritten``.
+
+    Returns
+    -------
+    list
+        In the order of the items.
+
+    Raises
+    ------
+    Ct2MriError
+        That of the first item, in order, that failed; those before it are done. On a cluster some
+        after it may be, too.
+    JobError
+        If the scheduler does not answer or is lost, or a worker is of another version.
+    """
+    sizes = [size(item) for item in items]
+    if cluster is not None:
+        return (yield from _there(task, items, cluster, what, sizes))
+    results = []
+    for number, item in enumerate(items, start=1):
+        results.append((yield from task(item)))
+        if len(items) > 1:
+            yield Progress(sum(sizes[:number]), sum(sizes), what)
+    return results
+
+
+# ---------------------------------------------------------------- here, for a cluster
+
+
+def _there(
+    task: Callable[[Item], Job[R]],
+    items: Sequence[Item],
+    cluster: Cluster,
+    what: str,
+    sizes: Sequence[int],
+) -> Job[list[R]]:
+    """Hand out all items, and wait."""
+    sealed_task = Sealed.of(task)
+    results: dict[int, R] = {}
+    errors: dict[int, Ct2MriError] = {}
+    with _client(cluster) as client:
+        finished: SimpleQueue[Future[Any]] = SimpleQueue()
+        waiting: dict[Future[Any], int] = {}
+        version = napari_ct2mri.__version__
+        try:
+            for index, item in enumerate(items):
+                future = client.submit(
+                    _work, version, sealed_task, Sealed.of(item), key=f"ct2mri-{uuid4().hex}"
+                )
+                waiting[future] = index
+                future.add_done_callback(finished.put)
+            done = 0
+            yield Progress(0, sum(sizes), what)
+            while waiting:
+                yield Kept(f"{len(results)} of {len(items)} are finished and kept")
+                try:
+                    future = finished.get(timeout=_GLANCE_S)
+                except Empty:
+                    continue
+                if future not in waiting:  # given up below
+                    continue
+                index = waiting.pop(future)
+                outcome = _outcome(future, cluster)
+                yield from outcome.events
+                if outcome.error is None:
+                    results[index] = outcome.result
+                    done += sizes[index]
+                    yield Progress(done, sum(sizes), what)
+                    continue
+                errors[index] = outcome.error
+                needless = [other for other, at in waiting.items() if at > min(errors)]
+                for other in needless:
+                    del waiting[other]
+                client.cancel(needless, force=True)
+        finally:
+            client.cancel(list(waiting), force=True)
+    if errors:
+        raise errors[min(errors)]
+    return [results[index] for index in range(len(items))]
+
+
+@contextmanager
+def _client(cluster: Cluster) -> Iterator[Client]:
+    """A line to the scheduler; a local cluster is ended with it."""
+    import dask
+    from distributed import Client
+
+    if cluster.scheduler:
+        try:
+            client = Client(cluster.scheduler, timeout=ANSWER_S, set_as_default=False)
+        except (OSError, ValueError, ImportError) as error:
+            raise JobError(
+                f"{cluster.scheduler}: no Dask scheduler answered there within {ANSWER_S:g} s; "
+                "expected an address as `dask scheduler` prints it, such as tcp://10.0.0.5:8786"
+            ) from error
+        with client:
+            yield client
+        return
+    from distributed import LocalCluster
+
+    quiet: dict[str, Any] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+        "distributed.worker.profile.enabled": False,
+    }
+    with (
+        dask.config.set(quiet),
+        LocalCluster(
+            n_workers=cluster.workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=0,  # as in the plain run, the system decides
+            silence_logs=50,  # CRITICAL; what matters is raised
+        ) as local,
+        Client(local, timeout=ANSWER_S, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _outcome(future: Future[Any], cluster: Cluster) -> Outcome:
+    """What came of one item; Dask's own troubles are in words."""
+    from distributed import KilledWorker
+
+    where = cluster.scheduler or "the local cluster"
+    if future.status == "finished":
+        outcome: Outcome = future.result(timeout=ANSWER_S).opened()
+        if outcome.error is not None and cluster.scheduler:
+            outcome.error = _placed(outcome.error, outcome.host)
+        return outcome
+    if future.status != "error":
+        return Outcome(error=JobError(f"{where}: the scheduler was lost; is it still running?"))
+    error = future.exception(timeout=ANSWER_S)
+    if isinstance(error, KilledWorker):
+        text = (
+            f"{error.allowed_failures + 1} workers died of the same item, most likely for lack of "
+            "memory; give workers more of it, or fewer to a machine"
+        )
+    else:
+        lines = [line.strip() for line in f"{error}".splitlines() if line.strip()]
+        text = (
+            f"{type(error).__name__}: {lines[0] if lines else ''} (is napari-ct2mri "
+            f"{napari_ct2mri.__version__} installed at the scheduler and at every worker?)"
+        )
+    return Outcome(error=JobError(f"{where}: {text}"))
+
+
+def _placed(error: Ct2MriError, host: str) -> Ct2MriError:
+    """The same error, saying where."""
+    placed = type(error)(f"{error} (on {host})")
+    for note in getattr(error, "__notes__", ()):
+        placed.add_note(note)
+    return placed
+
+
+# ---------------------------------------------------------------- in a worker
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sealed:
+    """Something pickled, whose text says nothing."""
+
+    data: bytes
+
+    @classmethod
+    def of(cls, value: object) -> Sealed:
+        """Pickle ``value``."""
+        return cls(pickle.dumps(value, protocol=5))
+
+    def opened(self) -> Any:
+        """A new copy of what it was made of."""
+        return pickle.loads(self.data)
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one item: a result or an error, and what must not be lost on the way."""
+
+    result: Any = None
+    events: list[Event] = field(default_factory=list)
+    error: Ct2MriError | None = None
+    host: str = ""
+
+
+def _work(version: str, task: Sealed, item: Sealed) -> Sealed:
+    """Do one item, in a worker; errors are results, so that no log of Dask names them."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    tasks, key = worker.state.tasks, worker.get_current_task()
+
+    def is_cancelled() -> bool:
+        state = tasks.get(key)
+        return state is None or state.state == "cancelled"
+
+    outcome = Outcome(host=f"{socket.gethostname()}, {worker.address}")
+
+    def keep(event: Event) -> None:
+        if isinstance(event, _LASTING):
+            outcome.events.append(event)
+
+    with _ONE_AT_A_TIME:
+        try:
+            _check_version(version)
+            job = _opened_task(task.data)(item.opened())
+            outcome.result = run_job(job, keep, is_cancelled)
+        except Ct2MriError as error:
+            outcome.error = error
+        except Exception as error:
+            import traceback
+
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            outcome.error = JobError(f"{text} (unexpected; --debug shows where)")
+            outcome.error.add_note(traceback.format_exc())
+    return Sealed.of(outcome)
+
+
+def _check_version(expected: str) -> None:
+    found = napari_ct2mri.__version__
+    if found != expected:
+        raise JobError(
+            f"a worker has napari-ct2mri {found}, expected {expected} as here; install the same "
+            "everywhere and start the workers again"
+        )
+
+
+@lru_cache(maxsize=1)
+def _opened_task(data: bytes) -> Callable[[Any], Job[Any]]:
+    """The task, with all that it keeps loaded from item to item: once in a process."""
+    if "OMP_NUM_THREADS" not in os.environ:  # a worker without a nanny
+        import torch
+
+        torch.set_num_threads(1)
+    task: Callable[[Any], Job[Any]] = pickle.loads(data)
+    return task
