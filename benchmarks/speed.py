@@ -29,8 +29,8 @@ from napari_ct2mri.jobs import run_job
 from napari_ct2mri.pix2pix.augment import augment
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
 from napari_ct2mri.pix2pix.state import TrainingState
+from napari_ct2mri.pix2pix.step import train_step
 from napari_ct2mri.pix2pix.synthesis import synthesize
-from napari_ct2mri.pix2pix.training import _step
 from napari_ct2mri.pix2pix.zoo import DEFAULT_MODEL, find_model
 from speed_engines import machine, part_files, part_slice
 
@@ -125,7 +125,9 @@ def our_step(width: int) -> Callable[[Tensor, Tensor], None]:
     state = TrainingState.fresh(config, "", torch.device("cpu"))
     chance = torch.Generator().manual_seed(0)
     contrast = torch.zeros(1, dtype=torch.int64)
-    return lambda ct, mr: _discard(_step(state, *augment(ct, mr, config.augment, chance), contrast))
+    return lambda ct, mr: _discard(
+        train_step(state, *augment(ct, mr, config.augment, chance), contrast)
+    )
 
 
 def _discard(_: object) -> None:
@@ -166,7 +168,7 @@ def part_pipeline() -> list[Row]:
         start = time.process_time()
         changed = augment(ct, mr, config.augment, chance)
         ready = time.process_time()
-        _step(state, *changed, contrast)
+        train_step(state, *changed, contrast)
         shares.append((ready - start) / (time.process_time() - start))
     text = f"{100 * statistics.median(shares[2:]):.1f} % of a step"
     return [(f"augmenting, `default`, batch {batch}", text)]

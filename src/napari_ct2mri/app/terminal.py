@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_ct2mri.errors import JobCancelled
 from napari_ct2mri.jobs import EpochDone, Event, Job, Notice, Progress, run_job
+from napari_ct2mri.pix2pix.team import place_in_team
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,18 +34,27 @@ BYTES = "bytes"
 """Progress of these is on a line: its rate is shown."""
 
 _WAIT_S = 0.5
+_ASKS_TO_END = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_in_terminal(job: Job[R]) -> R:
     """Drive ``job``, show its events and return its result.
 
-    The first Ctrl-C cancels it cleanly at its next event, the second kills the process.
+    The first Ctrl-C, or the system's wish that the process end, cancels it cleanly at its next
+    event; the second kills the process.
 
     Raises
     ------
     JobCancelled
         After the first Ctrl-C, when the job has cleaned up.
+    SystemExit
+        Where ``torchrun`` started several processes that do one job, at the end of all but the
+        first: they are silent.
     """
+    if not place_in_team().is_first:
+        with _ctrl_c(lambda text: None) as is_cancelled:
+            run_job(job, lambda event: None, is_cancelled)
+        raise SystemExit(0)
     with Terminal() as terminal, _ctrl_c(terminal.say) as is_cancelled:
         return run_job(job, terminal.show, is_cancelled)
 
@@ -234,19 +244,21 @@ def _figures(values: Mapping[str, float]) -> str:
 
 @contextmanager
 def _ctrl_c(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Within: the first Ctrl-C is remembered, the second ends the process at once."""
+    """Within: the first Ctrl-C or SIGTERM is remembered, the second ends the process at once."""
     cancelled = threading.Event()
 
     def handle(number: int, frame: object) -> None:
         cancelled.set()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for heard in previous:
+            signal.signal(heard, signal.SIG_DFL)
         say("cancelling; Ctrl-C again to stop at once")
 
     if threading.current_thread() is not threading.main_thread():  # no signals there
         yield cancelled.is_set
         return
-    previous = signal.signal(signal.SIGINT, handle)
+    previous = {number: signal.signal(number, handle) for number in _ASKS_TO_END}
     try:
         yield cancelled.is_set
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

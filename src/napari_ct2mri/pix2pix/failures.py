@@ -21,7 +21,7 @@ class Diverged(Exception):
 
 @contextmanager
 def errors_in_words(output: Path, state: TrainingState) -> Iterator[None]:
-    """Say what to do when memory or disk run out, or a loss or weight is no number.
+    """Say what to do when memory, disk or processes go, or a loss or weight is no number.
 
     Raises
     ------
@@ -46,6 +46,15 @@ def errors_in_words(output: Path, state: TrainingState) -> Iterator[None]:
             "resume the run"
         ) from error
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if _is_lost(error):
+            done = len(state.history)
+            kept = (
+                f"epoch {done} is kept in {output}; --resume goes on, with as many processes as "
+                "there are"
+                if done
+                else "no epoch was finished, so nothing is kept"
+            )
+            raise TrainingError(f"another process of this training has ended; {kept}") from error
         is_memory = not isinstance(error, RuntimeError) or any(
             word in str(error).lower() for word in ("out of memory", "alloc")
         )
@@ -57,3 +66,12 @@ def errors_in_words(output: Path, state: TrainingState) -> Iterator[None]:
             f"{config.model.network.width}, frame_px {config.model.scale.frame_px}; lower batch "
             "first, then width"
         ) from error
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether the error is that of an exchange with another process which is no more.
+
+    Gloo's have no class of their own.
+    """
+    text = str(error)
+    return isinstance(error, torch.distributed.DistError) or "gloo" in text or "NCCL" in text

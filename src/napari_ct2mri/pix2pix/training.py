@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_ct2mri.config import PRESETS, LossConfig, OptimizerConfig, TrainConfig
+from napari_ct2mri.config import PRESETS, OptimizerConfig, TrainConfig
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import EpochDone, Job, Notice, Progress
-from napari_ct2mri.pix2pix import losses
 from napari_ct2mri.pix2pix.augment import augment
 from napari_ct2mri.pix2pix.checkpoint import (
     SCORE,
@@ -34,7 +33,6 @@ from napari_ct2mri.pix2pix.checkpoint import (
 )
 from napari_ct2mri.pix2pix.engines import load_generator
 from napari_ct2mri.pix2pix.failures import Diverged, errors_in_words
-from napari_ct2mri.pix2pix.networks import is_half, pick_device
 from napari_ct2mri.pix2pix.pace import Pace
 from napari_ct2mri.pix2pix.pairs import PairList
 from napari_ct2mri.pix2pix.plan import (
@@ -51,10 +49,14 @@ from napari_ct2mri.pix2pix.preview import SlicePreview
 from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
 from napari_ct2mri.pix2pix.state import TrainingState
 from napari_ct2mri.pix2pix.state_file import read_state, state_path
+from napari_ct2mri.pix2pix.step import train_step
 from napari_ct2mri.pix2pix.teacher import Teacher
+from napari_ct2mri.pix2pix.team import Team, joined
 from napari_ct2mri.pix2pix.validation import l1_error, reestimate_statistics, validate
 
 __all__ = ["train"]
+
+_OF_MACHINE = {"run": {"device", "threads"}}
 
 
 def train(
@@ -72,7 +74,8 @@ def train(
 
     The val rows choose the kept epoch (by ``checkpoint.SCORE``); with ``validate_every`` 0, or
     without val rows, nothing is chosen and the last epoch is kept. A checkpoint and, beside
-    it, the state for ``resume`` are written after every epoch.
+    it, the state for ``resume`` are written after every epoch. Where ``torchrun`` started several
+    processes, each yields the events of its share, and the first writes (``team.py``).
 
     Parameters
     ----------
@@ -95,9 +98,31 @@ def train(
     PairError, ConfigError, CheckpointError
         Before anything is written.
     TrainingError
-        If memory or disk run out or the loss is no number; the last good weights are kept.
+        If memory or disk run out, the loss is no number or another process of the run ends; the
+        last good weights are kept.
+    SystemExit
+        In a process of several, where another has raised what ended all.
     """
-    output = Path(output)
+    with joined() as team:
+        return (
+            yield from _train(
+                team, pairs, Path(output), config, contrast, init, teachers, resume, watched
+            )
+        )
+
+
+def _train(
+    team: Team,
+    pairs: PairList,
+    output: Path,
+    config: TrainConfig | None,
+    contrast: str | None,
+    init: Path | None,
+    teachers: Sequence[Path],
+    resume: bool,
+    watched: Volume | None,
+) -> Job[TrainResult]:
+    """What every process of the team does."""
     check_output(output, pairs)
     if resume and init:
         raise ConfigError("--resume goes on with the run's own weights; leave --init out")
@@ -114,7 +139,8 @@ def train(
     taught_by = {Path(path): load_checkpoint(path) for path in teachers}
     if stored:
         check_same(config, stored)
-    device = pick_device(config.run.device)
+    team.check_batch(config.optimizer.batch)
+    device = team.device(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     teacher = Teacher(taught_by, config.model, device) if taught_by else None
@@ -138,28 +164,35 @@ def train(
     preview = SlicePreview(watched, header, train_rows.contrasts[0]) if watched else None
     pace = Pace(config.optimizer.epochs, len(state.history))
 
-    with errors_in_words(output, state), _something_kept(output, header, state):
+    learning = config.model_dump_json(exclude=_OF_MACHINE)
+
+    with errors_in_words(output, state), _something_kept(output, header, state, team):
+        team.check_same(f"{learning} {digest} {len(state.history)}")
+        team.enlist(state.generator, *([state.discriminator] if state.discriminator else []))
         while (epoch := len(state.history) + 1) <= config.optimizer.epochs:
             if patience and state.best_epoch and epoch - state.best_epoch > patience:
                 break
             cpu = time.process_time()
-            sums = yield from pace.timed(_run_epoch(state, slices, teacher, epoch, preview))
+            sums = yield from pace.timed(_run_epoch(state, slices, teacher, epoch, preview, team))
             validation: Mapping[str, float] = {}
             if held_out and epoch % config.run.validate_every == 0:
-                validation = yield from pace.timed(validate(state.average, held_out), part=1.0)
+                if team.is_first:
+                    validation = yield from pace.timed(validate(state.average, held_out), part=1.0)
+                validation = team.tell(validation)
             record = EpochRecord(
                 epoch=epoch,
                 losses=sums,
                 validation=dict(validation),
-                cpu_seconds=time.process_time() - cpu,
+                cpu_seconds=team.total(time.process_time() - cpu),
             )
             state.history = (*state.history, record)
             is_best = state.is_best(validation.get(SCORE))
             if is_best:
                 state.best_epoch, state.best_score = epoch, validation[SCORE]
-            if is_best or not state.best_epoch:
-                _save(output, header, state, epoch)
-            state.save(state_path(output))
+            if team.is_first:
+                if is_best or not state.best_epoch:
+                    _save(output, header, state, epoch)
+                state.save(state_path(output))
             pace.finish_epoch()
             in_view = yield EpochDone(
                 epoch,
@@ -171,7 +204,8 @@ def train(
             )
             if preview:
                 yield from preview.look(state.average, epoch, in_view, at_once=True)
-        yield from _settle(output, state, slices, device)
+        if team.is_first:
+            yield from _settle(output, state, slices, device)
     epochs = len(state.history)
     kept = state.best_epoch or epochs
     early = epochs < config.optimizer.epochs
@@ -190,6 +224,7 @@ def _run_epoch(
     teacher: Teacher | None,
     epoch: int,
     preview: SlicePreview | None,
+    team: Team,
 ) -> Job[dict[str, float]]:
     """One pass over the slices in random order; mean losses by term."""
     config = state.config
@@ -200,9 +235,10 @@ def _run_epoch(
     batches = torch.randperm(len(slices), generator=chance).split(config.optimizer.batch)
     sums: dict[str, float] = {}
     for step, index in enumerate(batches):
-        ct, mr, contrast = _batch(slices, index.numpy())
-        ct, mr = augment(ct, mr, config.augment, chance, 2**config.model.network.levels)
-        terms = _step(state, ct, mr, contrast, teacher)
+        share = team.split(len(index))
+        ct, mr, contrast = _batch(slices, index[share.rows].numpy())
+        ct, mr = augment(ct, mr, config.augment, chance, 2**config.model.network.levels, share)
+        terms = train_step(state, ct, mr, contrast, teacher, team)
         state.update_average((epoch - 1) * len(batches) + step)
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value * len(index) / len(slices)
@@ -219,90 +255,6 @@ def _run_epoch(
     return sums
 
 
-def _step(
-    state: TrainingState,
-    ct: Tensor,
-    mr: Tensor,
-    contrast: Tensor,
-    teacher: Teacher | None = None,
-) -> dict[str, float]:
-    """One step of the discriminator, where there is one, then one of the generator."""
-    loss = state.config.loss
-    device = next(state.generator.parameters()).device
-    ct, mr = ct.to(device), mr.to(device)
-    half = is_half(state.config.run.precision, device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        every_head = state.generator(ct)  # (B, contrasts, H, W)
-    fake = every_head[torch.arange(len(ct)), contrast][:, None].float()
-    terms = {}
-    adversary = None
-    if state.discriminator and state.discriminator_optimizer:
-        discriminator = state.discriminator
-        condition = _condition(ct, contrast, every_head.shape[1])
-
-        def judge(image: Tensor, is_real: bool) -> Tensor:
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                logits = discriminator(condition, image)
-            return losses.adversarial(logits.float(), is_real, loss.gan)
-
-        judged = 0.5 * (judge(mr, True) + judge(fake.detach(), False))
-        state.discriminator_optimizer.zero_grad(set_to_none=True)
-        _check_finite("discriminator", judged)
-        judged.backward()
-        state.discriminator_optimizer.step()
-        terms["discriminator"] = float(judged.detach())
-        discriminator.requires_grad_(False)
-        adversary = judge(fake, True)
-    parts = _generator_terms(fake, mr, loss, adversary)
-    if teacher:
-        parts["teacher"] = loss.teacher_weight, (every_head.float() - teacher(ct)).abs().mean()
-    for name, (_, value) in parts.items():
-        _check_finite(name, value)
-    state.optimizer.zero_grad(set_to_none=True)
-    sum(weight * value for weight, value in parts.values()).backward()  # type: ignore[union-attr]
-    state.optimizer.step()
-    if state.discriminator:
-        state.discriminator.requires_grad_(True)
-    return {**{name: float(value.detach()) for name, (_, value) in parts.items()}, **terms}
-
-
-def _generator_terms(
-    fake: Tensor, real: Tensor, loss: LossConfig, adversary: Tensor | None
-) -> dict[str, tuple[float, Tensor]]:
-    """Weight and value of each term in use."""
-    parts: dict[str, tuple[float, Tensor]] = {}
-    if loss.l1:
-        parts["l1"] = loss.l1, (fake - real).abs().mean()
-    if loss.l2:
-        parts["l2"] = loss.l2, (fake - real).square().mean()
-    if loss.ssim:
-        parts["ssim"] = loss.ssim, 1 - losses.ssim(fake, real)
-    if loss.gradient:
-        parts["gradient"] = loss.gradient, losses.gradient_l1(fake, real)
-    if loss.correlation:
-        parts["correlation"] = loss.correlation, 1 - losses.gradient_correlation(fake, real)
-    if loss.edges:
-        shortfall = 1 - losses.edge_strength(fake, real)
-        parts["edges"] = loss.edges, shortfall.square().mean()
-    if adversary is not None:
-        parts["gan"] = loss.gan_weight, adversary
-    return parts
-
-
-def _check_finite(name: str, value: Tensor) -> None:
-    """Look before the step, so that no weight is spoilt."""
-    if not torch.isfinite(value).all():
-        raise Diverged(f"loss {name}")
-
-
-def _condition(ct: Tensor, contrast: Tensor, contrasts: int) -> Tensor:
-    """What the discriminator sees beside the MR: the CT and, of several contrasts, which."""
-    if contrasts == 1:
-        return ct
-    planes = torch.nn.functional.one_hot(contrast, contrasts).to(ct)[:, :, None, None]
-    return torch.cat([ct, planes.expand(-1, -1, *ct.shape[2:])], dim=1)
-
-
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:
     """Constant, then falling linearly towards zero over the last ``decay_epochs``."""
     left = config.epochs + 1 - epoch
@@ -310,12 +262,15 @@ def learning_rate(config: OptimizerConfig, epoch: int) -> float:
 
 
 @contextmanager
-def _something_kept(output: Path, header: Header, state: TrainingState) -> Iterator[None]:
+def _something_kept(
+    output: Path, header: Header, state: TrainingState, team: Team
+) -> Iterator[None]:
     """Leave a model that can be opened where a run is cancelled before there was any."""
     try:
         yield
     except GeneratorExit:
-        if not state.history and not output.exists() and state.is_finite():
+        is_empty = not state.history and not output.exists()
+        if team.is_first and is_empty and state.is_finite():
             _save(output, header, state, 0)
         raise
 

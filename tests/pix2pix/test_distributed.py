@@ -1,0 +1,182 @@
+"""Two processes that train one model: they learn what one learns, and end together."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_ct2mri.app.cli import main
+from napari_ct2mri.config import TrainConfig, preset
+from napari_ct2mri.pix2pix.augment import augment
+from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
+from napari_ct2mri.pix2pix.state import TrainingState
+from napari_ct2mri.pix2pix.step import train_step
+from napari_ct2mri.pix2pix.team import Team, joined
+
+MakePairs = Callable[..., Path]
+SMALL = {
+    "width": 8,
+    "levels": 4,
+    "frame_px": 64,
+    "head_px": 46,
+    "discriminator_width": 8,
+    "threads": 1,
+    "device": "cpu",
+    "precision": "float32",
+}
+BATCHES = (4, 3, 1)  # of the last, one of two processes gets nothing
+LIMIT_S = 30.0
+
+processes = multiprocessing.get_context("forkserver")  # imports once for all of them
+processes.set_forkserver_preload(
+    ["torch._dynamo", "napari_ct2mri.pix2pix.training", "napari_ct2mri.app.cli", "skimage.io"]
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two processes at work, and where each leaves what it says."""
+
+    members: tuple[ForkServerProcess, ForkServerProcess]
+    said_in: tuple[Path, Path]
+
+    def ended(self) -> tuple[int | None, int | None]:
+        """Wait for both; their exit codes."""
+        limit = time.monotonic() + LIMIT_S
+        for member in self.members:
+            member.join(max(0.0, limit - time.monotonic()))
+        return self.members[0].exitcode, self.members[1].exitcode
+
+    def said(self) -> list[str]:
+        """What the processes wrote, each on its own."""
+        return [path.read_text() for path in self.said_in]
+
+
+@contextmanager
+def pair(folder: Path, work: Callable[..., object], *arguments: object) -> Iterator[Pair]:
+    """Two processes with torchrun's variables, that end with this block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said_in = (folder / "said-0.txt", folder / "said-1.txt")
+    members = tuple(
+        processes.Process(target=_as_member, args=(rank, port, path, work, *arguments))
+        for rank, path in enumerate(said_in)
+    )
+    for member in members:
+        member.start()
+    try:
+        yield Pair(members, said_in)
+    finally:
+        for member in members:
+            member.kill()
+            member.join()
+
+
+def _as_member(
+    rank: int, port: int, said_in: Path, work: Callable[..., object], *arguments: object
+) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with said_in.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    torch.set_num_threads(1)
+    raise SystemExit(work(*arguments))
+
+
+def _config(name: str) -> TrainConfig:
+    """Batch norm in both networks, dropout, two contrasts, every random change."""
+    every_term = {"gan": "lsgan", "edges": 1, "correlation": 1, "ssim": 1}
+    return preset(name, contrasts=("T2", "T1"), **SMALL, **every_term, dropout=0.5, widest=2)
+
+
+def _one_step(name: str, batch: int, team: Team) -> dict[str, torch.Tensor]:
+    """Losses, gradients and statistics after one step, from a seed."""
+    config = _config(name)
+    state = TrainingState.fresh(config, "", torch.device("cpu"))
+    assert state.discriminator is not None
+    team.enlist(state.generator, state.discriminator)
+    # a seed that leaves no activation within rounding of 0, where LeakyReLU has a kink
+    chance = torch.Generator().manual_seed(8)
+    ct, mr = torch.rand(2, batch, 1, 64, 64, generator=chance) * 2 - 1
+    contrast = torch.arange(batch) % 2
+    share = team.split(batch)
+    ct, mr = augment(ct[share.rows], mr[share.rows], config.augment, chance, 16, share)
+    losses = train_step(state, ct, mr, contrast[share.rows], None, team)
+    found = {f"loss {name}": torch.tensor(value) for name, value in losses.items()}
+    for part, module in (("G", state.generator), ("D", state.discriminator)):
+        found |= {f"{part} {n}": p.grad for n, p in module.named_parameters() if p.grad is not None}
+        found |= {f"{part} {n}": b for n, b in module.named_buffers()}
+    return found
+
+
+def _steps(team: Team) -> dict[str, dict[str, torch.Tensor]]:
+    return {f"{n} {b}": _one_step(n, b, team) for n in ("default", "classic") for b in BATCHES}
+
+
+def _steps_of_two(folder: Path) -> None:
+    with joined() as team:
+        torch.save(_steps(team), folder / f"steps-{team.place.rank}.pt")
+
+
+def test_a_step_of_two_is_that_of_one(tmp_path: Path) -> None:
+    with pair(tmp_path, _steps_of_two, tmp_path) as two:
+        one = _steps(Team())
+        assert two.ended() == (0, 0), two.said()
+    for rank in (0, 1):
+        shared = torch.load(tmp_path / f"steps-{rank}.pt", weights_only=True)
+        for case, expected in one.items():
+            assert shared[case].keys() == expected.keys()
+            for name, value in expected.items():
+                error = (shared[case][name] - value).abs().max() / (value.abs().max() + 1e-6)
+                assert error < 2e-5, (case, name, float(error))
+
+
+def _train(pairs: Path, output: Path, *flags: str, **settings: object) -> int:
+    leaves = {**SMALL, "batch": 2, "validate_every": 0, "ema": 0, **settings}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in leaves.items()]
+    return main(["train", str(pairs), "--output", str(output), *options, *flags])
+
+
+def _ask_to_train(pairs: Path, output: Path, settings: dict[str, object]) -> int:
+    return _train(pairs, output, **settings)
+
+
+def _weights(path: Path) -> torch.Tensor:
+    weights = load_checkpoint(path).weights
+    return torch.cat([weights[name].double().ravel() for name in sorted(weights)])
+
+
+def test_an_epoch_of_two_is_that_of_one(
+    make_pairs: MakePairs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = {"a": ("T2", "train"), "b": ("T1", "train"), "c": ("T1", "train"), "d": ("T2", "val")}
+    pairs = make_pairs(people)  # 9 slices: the last batch is one
+    # plain gradient descent would not need it, but Adam's first steps are the signs of gradients:
+    # a large second one forgives where they are as small as their rounding
+    settings = {"epochs": 1, "decay_epochs": 0, "validate_every": 1, "learning_rate": 1e-4}
+    alone, shared = tmp_path / "alone.safetensors", tmp_path / "shared.safetensors"
+    with pair(tmp_path, _ask_to_train, pairs, shared, settings) as two:
+        assert _train(pairs, alone, **settings) == 0
+        assert two.ended() == (0, 0), two.said()
+    first, second = two.said()
+    assert "epoch 1/1" in first
+    assert second == ""
+    one, both = (load_checkpoint(path).header.history[0] for path in (alone, shared))
+    assert both.losses == pytest.approx(one.losses, rel=1e-4)
+    assert both.validation == pytest.approx(one.validation, rel=1e-2)
+    change = (_weights(alone) - _weights(shared)).abs()
+    with capsys.disabled():
+        print(float(change.max()), float(change.mean()), float(change.quantile(0.99)))
+    assert "shared.safetensors" not in capsys.readouterr().out
