@@ -47,7 +47,7 @@ class _BatchNorm(nn.BatchNorm2d):
         """(b, C, H, W) to the same."""
         if not self.training:
             return super().forward(x)
-        y, mean, variance, count = _Normalise.apply(
+        y, mean, variance, count = _Normalise.apply(  # type: ignore[no-untyped-call]
             x, self.weight, self.bias, self.running_mean, self.eps, self._team.share.weight > 0
         )
         with torch.no_grad():

@@ -20,7 +20,7 @@ from napari_ct2mri.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor, device, nn
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 __all__ = ["Place", "Share", "Team", "joined", "place_in_team"]
 
@@ -184,7 +184,7 @@ class Team:
         options = {newer if newer in known else older: False, "gradient_as_bucket_view": True}
         for module in modules:
             synchronise(module, self)
-            self._wrapped[module] = DistributedDataParallel(module, **options)
+            self._wrapped[module] = DistributedDataParallel(module, **options)  # type: ignore[arg-type]
 
     def through(self, module: nn.Module) -> nn.Module:
         """The module by which a step goes that shall leave gradients of the whole batch."""
@@ -261,10 +261,11 @@ def joined() -> Iterator[Team]:
         return
     import torch
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, _, _ = next(dist.rendezvous("env://"))
+        store, _, _ = next(rendezvous("env://"))
         dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size)
     except RuntimeError as error:
         raise TrainingError(
