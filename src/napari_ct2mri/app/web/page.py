@@ -45,10 +45,13 @@ FIRST = ("head_ssim", "head_psnr_fitted", "head_gradient_correlation", "head_mae
 CT_SIDE, REAL_SIDE = "CT", "real MR"
 
 HEADER = """# An MR from a CT
-A network has learnt what an MR of a head looks like where all it is given is the CT. Drag the seam.
+A network that has seen CT and MR of other heads makes the MR it expects of this one.
+**For research; not a diagnostic device.**"""
 
-**For research; not a diagnostic device.** A synthetic MR shows what the network expects, not what
-is in the head."""
+STYLE = """<style>
+[data-testid=stMainBlockContainer] { padding-top: 4rem; max-width: 80rem; }
+[data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding-top: 0; }
+</style>"""
 
 
 class Choice(NamedTuple):
@@ -62,6 +65,7 @@ class Choice(NamedTuple):
 def main() -> None:
     """Draw the page."""
     st.set_page_config("CT to MR", layout="wide")
+    st.html(STYLE)
     st.markdown(HEADER)
     try:
         with st.sidebar:
