@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from napari_ct2mri.evaluation import Figures
     from napari_ct2mri.imaging.volume import Modality, Volume
     from napari_ct2mri.pix2pix.zoo import ModelCard
+
+T = TypeVar("T")
+
+OWN = "own"  # what was made of the visitor's images, in the session's state
 
 # Level and width, HU: how the CT is shown. What the network sees is its own matter.
 # (Comments, since Streamlit may write a string that stands alone onto the page.)
@@ -71,13 +75,15 @@ def main() -> None:
         with st.sidebar:
             ct, real = _own_images()
             choice = _choose()
+        what = "Your image" if ct else "A simulated head"
         case = _own_case(choice, ct, real) if ct else _sample(choice)
     except Ct2MriError as error:
         st.error(_plain(str(error)))
         st.stop()
-    _show_case(case, choice)
+    _show_case(case, choice, what)
     with st.expander(f"About the model {choice.card.name}"):
-        st.markdown(choice.card.text.replace("\n# ", "\n### ") or "No card lies beside this model.")
+        headings_lower = re.sub("^#", "###", choice.card.text, flags=re.MULTILINE)
+        st.markdown(headings_lower or "No card lies beside this model.")
 
 
 def _own_images() -> tuple[list[Upload], list[Upload]]:
@@ -92,6 +98,7 @@ def _own_images() -> tuple[list[Upload], list[Upload]]:
     )
     st.caption("It is read on this machine, leaves it for nowhere, and goes with this page.")
     if not ct:
+        st.session_state.pop(OWN, None)
         return [], []
     with st.expander("Compare with a real MR"):
         real = st.file_uploader("An MR on the grid of the CT", accept_multiple_files=True, key="mr")
@@ -110,7 +117,11 @@ def _choose() -> Choice:
         name: f"{name}, {level:g} ± {width / 2:g} HU" for name, (level, width) in WINDOWS.items()
     }
     named = st.selectbox(
-        "CT window", [*WINDOWS, OWN_WINDOW], format_func=lambda n: words.get(n, n), key="window"
+        "CT window",
+        [*WINDOWS, OWN_WINDOW],
+        format_func=lambda name: words.get(name, name),
+        key="window",
+        help="How a CT in HU is shown; a picture is shown as it is. What the network sees stays.",
     )
     level, width = WINDOWS.get(named, WINDOWS["Brain"])
     if named == OWN_WINDOW:
@@ -134,44 +145,43 @@ def _sample(choice: Choice) -> Case:
 
 
 def _own_case(choice: Choice, ct: Sequence[Upload], real: Sequence[Upload]) -> Case:
-    """Of the visitor's images; kept for this visitor, as long as nothing it was made of changes."""
+    """Of the visitor's images."""
     ct_volume = _volume(ct, "CT")
     mr_volume = _volume(real, "MR") if real else None
     made_of = (ct_volume, mr_volume, choice.card, choice.contrast)
-    kept = st.session_state.get("case")
-    if kept is None or kept[0] != made_of:
-        kept = made_of, _run(choice, ct_volume, mr_volume)
-        st.session_state["case"] = kept
-    case: Case = kept[1]
-    return case
+    return _kept("case", made_of, lambda: _run(choice, ct_volume, mr_volume))
 
 
 def _volume(files: Sequence[Upload], modality: Modality) -> Volume:
-    """Read once, and kept for this visitor."""
-    key = f"{modality} volume"
+    """The one there is, or that of several which the visitor chooses."""
     ids = tuple(getattr(file, "file_id", file.name) for file in files)
-    series = _series(files, ids, modality)
-    kept = st.session_state.get(key)
-    if kept is None or kept[0] != (ids, series):
+    names = _kept(f"{modality} series", ids, lambda: _usable(files))
+    number = None
+    if len(names) > 1:
+        label = f"{modality} series"
+        number = st.sidebar.selectbox(label, names, format_func=lambda number: names[number])
+
+    def read() -> Volume:
         with st.spinner(f"Reading the {modality} …"):
-            kept = (ids, series), read_upload(files, modality, series)
-        st.session_state[key] = kept
-    volume: Volume = kept[1]
-    return volume
+            return read_upload(files, modality, number)
+
+    return _kept(modality, (ids, number), read)
 
 
-def _series(files: Sequence[Upload], ids: tuple[str, ...], modality: Modality) -> int | None:
-    """Which of several, by its number from 1; ``None`` where there is nothing to choose."""
-    key = f"{modality} series"
-    kept = st.session_state.get(key)
-    if kept is None or kept[0] != ids:
-        found = enumerate(list_series(files), start=1)
-        kept = ids, {number: str(series) for number, series in found if not series.refusal}
-        st.session_state[key] = kept
-    names: dict[int, str] = kept[1]
-    if len(names) < 2:
-        return None
-    return st.sidebar.selectbox(f"{modality} series", names, format_func=lambda n: names[n])
+def _usable(files: Sequence[Upload]) -> dict[int, str]:
+    """What can be read, by its number from 1."""
+    found = enumerate(list_series(files), start=1)
+    return {number: str(series) for number, series in found if not series.refusal}
+
+
+def _kept(name: str, made_of: object, make: Callable[[], T]) -> T:
+    """Made once for this visitor, as long as nothing it is made of changes."""
+    kept = st.session_state.setdefault(OWN, {})
+    if name not in kept or kept[name][0] != made_of:
+        kept.pop(name, None)  # its memory may be needed
+        kept[name] = made_of, make()
+    made: T = kept[name][1]
+    return made
 
 
 def _run(choice: Choice, ct: Volume, real: Volume | None) -> Case:
@@ -188,7 +198,7 @@ def _run(choice: Choice, ct: Volume, real: Volume | None) -> Case:
 
 
 @st.fragment
-def _show_case(case: Case, choice: Choice) -> None:
+def _show_case(case: Case, choice: Choice, what: str) -> None:
     """Pictures and figures; another slice draws nothing else anew."""
     slices, index, side = len(case.ct.data), 0, CT_SIDE
     pictures = st.container()
@@ -199,9 +209,10 @@ def _show_case(case: Case, choice: Choice) -> None:
         side = right.radio("Swipe from", (CT_SIDE, REAL_SIDE), horizontal=True, key="side")
     with pictures:
         _show_pictures(case, choice, index, side)
+    label = f":{LABEL_COLOURS[case.label]}-badge[{case.label}]"
+    st.markdown(f"{what}. {label} {MEANING[case.label]}.")
     if case.comparison is not None:
         _show_figures(case.comparison, index)
-    st.markdown(f":{LABEL_COLOURS[case.label]}-badge[{case.label}] {MEANING[case.label]}.")
     for note in case.notes:
         st.caption(_plain(note))
 
@@ -223,7 +234,9 @@ def _show_pictures(case: Case, choice: Choice, index: int, side: str) -> None:
         if difference is None:
             difference = np.full_like(real, np.nan)
         pictures[REAL_SIDE] = picture(f"real {choice.contrast}", grey(real, 0, case.top))
-        pictures["difference"] = picture("difference", blue_red(difference, case.top / 2))
+        pictures["difference"] = picture(
+            "difference, red: too bright", blue_red(difference, case.top / 2)
+        )
     _, height, width = case.ct.data.shape
     aspect = width * width_mm / (height * height_mm)
     show_pictures((pictures[side], fake), tuple(pictures.values()), aspect)
@@ -238,7 +251,7 @@ def _show_figures(compared: Comparison, index: int) -> None:
         for name, title in TITLES.items()
     ]
     for cell, name in zip(st.columns(len(FIRST)), FIRST, strict=True):
-        cell.metric(TITLES[name], _number(name, here))
+        cell.metric(f"{TITLES[name]}, this slice", _number(name, here))
     if here is None:
         st.caption("This slice shows no head in the CT or in the real MR, so it is not measured.")
     with st.expander("All figures"):
