@@ -48,7 +48,7 @@ class _BatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         y, mean, variance, count = _Normalise.apply(  # type: ignore[no-untyped-call]
-            x, self.weight, self.bias, self.running_mean, self.eps, self._team.share.weight > 0
+            x, self.weight, self.bias, self.eps, self._team.share.weight > 0
         )
         with torch.no_grad():
             unbiased = variance * (count / (count - 1).clamp(min=1))
@@ -62,29 +62,29 @@ class _Normalise(torch.autograd.Function):
     """``y = weight (x - mean) / sqrt(variance + eps) + bias`` over all processes' rows.
 
     Rows that do not count, those of a process whose share is empty, are normalised by the others'
-    statistics and do not move them.
+    statistics and do not move them. The passes over pixels are torch's own, and as many as its
+    batch norm needs: fresh memory costs more than arithmetic.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,  # (b, C, H, W)
-        weight: Tensor,  # (C,), as all below
-        bias: Tensor,
-        near: Tensor,  # where the mean is expected: sums of squares about it lose no digits
+        weight: Tensor,  # (C,)
+        bias: Tensor,  # (C,)
         eps: float,
         is_counted: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        off = x.float() - near[:, None, None]
-        sums = torch.stack([off.sum((0, 2, 3)), off.square().sum((0, 2, 3))]).double()
-        count = torch.full_like(sums[:1], x.numel() / x.shape[1])
-        totals = torch.cat([sums, count]) * is_counted
+        ours = torch.zeros_like(weight), torch.zeros_like(weight)  # running ones, which must be
+        mean, variance = torch.ops.aten.batch_norm_update_stats(x, *ours, 0.0)
+        mean, variance = mean.double(), variance.double()  # squares that nearly cancel
+        moments = torch.stack([torch.ones_like(mean), mean, variance + mean.square()])
+        totals = moments * (x.numel() // x.shape[1] * is_counted)
         dist.all_reduce(totals)
-        count = totals[2]
-        shift = totals[0] / count
-        mean = (near + shift).float()
-        variance = (totals[1] / count - shift.square()).clamp(min=0).float()
-        count = count.float()
+        count = totals[0]
+        mean = totals[1] / count
+        variance = (totals[2] / count - mean.square()).clamp(min=0)
+        count, mean, variance = count.float(), mean.float(), variance.float()
         y = nn.functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
         ctx.save_for_backward(x, weight, mean, variance, count)
         ctx.eps, ctx.is_counted = eps, is_counted
@@ -92,25 +92,23 @@ class _Normalise(torch.autograd.Function):
         return y, mean, variance, count
 
     @staticmethod
-    def backward(
-        ctx: Any, grad: Tensor, *_: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         x, weight, mean, variance, count = ctx.saved_tensors
-        # sums over the rows of here of grad * normalised x, and of grad
-        _none, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
-            grad, x, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
+        # as if the statistics were constants; the others are sums over the rows of here, of
+        # grad * normalised x and of grad
+        direct, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
+            grad, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
         )
         totals = torch.stack([grad_weight, grad_bias])
         dist.all_reduce(totals)
+        # - weight / deviation * (mean of grad + normalised x * mean of grad * normalised x)
         inverse = (variance + ctx.eps).rsqrt()
-        gain = weight * inverse
-        # gain (grad - mean of grad - normalised x * mean of grad * normalised x), as three factors
-        slope = -gain * inverse * totals[0] / count
-        offset = -gain * totals[1] / count - slope * mean
-        grad_x = grad * gain[:, None, None]
+        slope = -weight * inverse.square() * totals[0] / count
+        offset = -weight * inverse * totals[1] / count - slope * mean
         if ctx.is_counted:
-            grad_x = grad_x.add_(x * slope[:, None, None]).add_(offset[:, None, None])
-        return grad_x.to(x.dtype), grad_weight, grad_bias, None, None, None
+            through = direct.float().addcmul_(x.float(), slope[:, None, None])
+            direct = through.add_(offset[:, None, None]).to(x.dtype)
+        return direct, grad_weight, grad_bias, None, None
 
 
 class _Dropout(nn.Dropout):
