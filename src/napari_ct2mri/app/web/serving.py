@@ -32,7 +32,8 @@ OPEN = b"o"
 """Asks the server's process to open the page in a browser."""
 
 _START_S = 60.0
-_END_S = 5.0
+_END_S = 1.0
+"""Then the server is killed: open pages keep it, and it has nothing to save."""
 
 
 @contextmanager
