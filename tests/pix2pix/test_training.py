@@ -552,7 +552,7 @@ def test_out_of_memory_says_what_to_lower(
     def exhausted(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
 
-    monkeypatch.setattr("napari_ct2mri.pix2pix.training._step", exhausted)
+    monkeypatch.setattr("napari_ct2mri.pix2pix.training.train_step", exhausted)
     with pytest.raises(TrainingError, match=r"out of memory with batch 2.*lower batch"):
         _train(make_pairs(), tmp_path / "m.safetensors", _config())
 
