@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from errno import ENOSPC
+from glob import escape
 from pathlib import Path, PurePath
 from shutil import rmtree
 from uuid import uuid4
@@ -26,10 +28,11 @@ from napari_ct2mri.imaging.nifti import read_content
 from napari_ct2mri.imaging.pictures import PICTURE_ENDINGS, to_levels
 from napari_ct2mri.imaging.volume import Volume, to_sitk
 
-__all__ = ["write_volume"]
+__all__ = ["remove_leftovers", "write_volume"]
 
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 _PICTURES = (".png", ".tif", ".tiff")
+_MARK = re.compile(r"\.[0-9a-f]{8}")  # of a workshop
 _SHORT = "it came out incomplete, perhaps because the disk is full"
 
 
@@ -96,6 +99,13 @@ def write_volume(
         else:
             for slice_, name in zip(to_levels(volume.data), targets, strict=True):
                 _write_picture(slice_, workshop / name)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of ``path`` that were killed have left beside it."""
+    for left in path.parent.glob(f".{escape(path.name)}.*"):
+        if _MARK.fullmatch(left.suffix) and left.is_dir():
+            rmtree(left, ignore_errors=True)
 
 
 def _names(names: Sequence[str] | None, slices: int, folder: Path) -> list[str]:

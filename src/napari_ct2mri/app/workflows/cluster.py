@@ -10,6 +10,8 @@ and errors as results; so none of them is in a key, a log or a dashboard of Dask
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import pickle
 import socket
@@ -28,7 +30,7 @@ from napari_ct2mri.errors import ConfigError, Ct2MriError, JobError
 from napari_ct2mri.jobs import Event, Job, Kept, Notice, Progress, run_job
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from dask.distributed import Client, Future
 
 __all__ = ["Cluster", "FilesWritten", "over", "pick_cluster"]
 
@@ -39,6 +41,8 @@ MAX_WORKERS = 1024
 ANSWER_S = 8.0
 """How long a scheduler may take to answer."""
 
+_NOTHING = logging.CRITICAL + 1  # is logged
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
 _GLANCE_S = 0.5  # how often a waiting job looks whether it was cancelled
 _ONE_AT_A_TIME = threading.Lock()  # an engine is not run by two threads of a worker
 
@@ -47,7 +51,7 @@ _ONE_AT_A_TIME = threading.Lock()  # an engine is not run by two threads of a wo
 class Cluster:
     """Where items are worked on: at a scheduler's address, or by processes of this machine."""
 
-    scheduler: str = ""
+    scheduler: str | None = None
     workers: int = 0
 
 
@@ -86,6 +90,8 @@ def pick_cluster(scheduler: str | None, workers: int | None) -> Cluster | None:
         raise ConfigError(
             "--scheduler is a cluster that runs, --workers one that is started here; leave one out"
         )
+    if scheduler == "":
+        raise ConfigError("--scheduler: expected an address such as tcp://10.0.0.5:8786, got none")
     if workers is not None and not 1 <= workers <= MAX_WORKERS:
         raise ConfigError(f"--workers {workers}: expected 1 to {MAX_WORKERS}")
     from importlib.util import find_spec
@@ -95,7 +101,7 @@ def pick_cluster(scheduler: str | None, workers: int | None) -> Cluster | None:
             "a cluster needs the package distributed, which is not installed: "
             "pip install 'napari-ct2mri[dask]'"
         )
-    return Cluster(scheduler or "", workers or 0)
+    return Cluster(scheduler, workers or 0)
 
 
 def over(
@@ -158,32 +164,44 @@ def _there(
     sizes: Sequence[int],
 ) -> Job[list[R]]:
     """Hand out all items, and wait."""
-    sealed_task = Sealed.of(task)
+    sealed_task, version = Sealed.of(task), napari_ct2mri.__version__
     results: dict[int, R] = {}
     errors: dict[int, Ct2MriError] = {}
+    waiting: dict[str, tuple[int, Future[Any]]] = {}  # by key
+    news: SimpleQueue[Future[Any] | Notice] = SimpleQueue()
+
+    def hear(event: tuple[float, dict[str, Any]]) -> None:
+        _, said = event
+        again = [key for key in said.get("processing-tasks", ()) if key in waiting]
+        if again and not said.get("expected"):
+            news.put(Notice("a worker was lost; what it had begun is done again"))
+
     with _client(cluster) as client:
-        finished: SimpleQueue[Future[Any]] = SimpleQueue()
-        waiting: dict[Future[Any], int] = {}
-        version = napari_ct2mri.__version__
+        client.subscribe_topic("all", hear)
         try:
             for index, item in enumerate(items):
-                future = client.submit(
-                    _work, version, sealed_task, Sealed.of(item), key=f"ct2mri-{uuid4().hex}"
-                )
-                waiting[future] = index
-                future.add_done_callback(finished.put)
+                key = f"ct2mri-{uuid4().hex}"  # says nothing, unlike one that Dask makes
+                future = client.submit(_work, version, sealed_task, Sealed.of(item), key=key)
+                waiting[key] = index, future
+                future.add_done_callback(news.put)
             done = 0
             yield Progress(0, sum(sizes), what)
             while waiting:
                 yield Kept(f"{len(results)} of {len(items)} are finished and kept")
                 try:
-                    future = finished.get(timeout=_GLANCE_S)
+                    new = news.get(timeout=_GLANCE_S)
                 except Empty:
                     continue
-                if future not in waiting:  # given up below
+                if isinstance(new, Notice):
+                    yield new
                     continue
-                index = waiting.pop(future)
-                outcome = _outcome(future, cluster)
+                if new.key not in waiting:  # given up below
+                    continue
+                outcome = _outcome(new, cluster)
+                if outcome is None:  # its worker was lost before it was asked
+                    news.put(new)
+                    continue
+                index, _ = waiting.pop(new.key)
                 yield from outcome.events
                 if outcome.error is None:
                     results[index] = outcome.result
@@ -191,12 +209,11 @@ def _there(
                     yield Progress(done, sum(sizes), what)
                     continue
                 errors[index] = outcome.error
-                needless = [other for other, at in waiting.items() if at > min(errors)]
-                for other in needless:
-                    del waiting[other]
-                client.cancel(needless, force=True)
+                later = [key for key, (at, _) in waiting.items() if at > min(errors)]
+                client.cancel([waiting.pop(key)[1] for key in later], force=True)
         finally:
-            client.cancel(list(waiting), force=True)
+            client.unsubscribe_topic("all")
+            client.cancel([future for _, future in waiting.values()], force=True)
     if errors:
         raise errors[min(errors)]
     return [results[index] for index in range(len(items))]
@@ -206,25 +223,19 @@ def _there(
 def _client(cluster: Cluster) -> Iterator[Client]:
     """A line to the scheduler; a local cluster is ended with it."""
     import dask
-    from distributed import Client
+    from dask.distributed import Client, LocalCluster
 
-    if cluster.scheduler:
-        try:
-            client = Client(cluster.scheduler, timeout=ANSWER_S, set_as_default=False)
-        except (OSError, ValueError, ImportError) as error:
-            raise JobError(
-                f"{cluster.scheduler}: no Dask scheduler answered there within {ANSWER_S:g} s; "
-                "expected an address as `dask scheduler` prints it, such as tcp://10.0.0.5:8786"
-            ) from error
-        with client:
+    if cluster.scheduler is not None:
+        _knock(cluster.scheduler)
+        with Client(cluster.scheduler, timeout=ANSWER_S, set_as_default=False) as client:
             yield client
         return
-    from distributed import LocalCluster
-
     quiet: dict[str, Any] = {
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
         "distributed.worker.profile.enabled": False,
+        # Dask's own list has MALLOC_TRIM_THRESHOLD_ in it, by which each large array is paged anew
+        "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
     }
     with (
         dask.config.set(quiet),
@@ -236,21 +247,59 @@ def _client(cluster: Cluster) -> Iterator[Client]:
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             memory_limit=0,  # as in the plain run, the system decides
-            silence_logs=50,  # CRITICAL; what matters is raised
+            silence_logs=_NOTHING,  # what matters is raised
         ) as local,
         Client(local, timeout=ANSWER_S, set_as_default=False) as client,
     ):
         yield client
 
 
-def _outcome(future: Future[Any], cluster: Cluster) -> Outcome:
-    """What came of one item; Dask's own troubles are in words."""
-    from distributed import KilledWorker
+def _knock(scheduler: str) -> None:
+    """Greet what is at that address, as Dask does.
+
+    In a thread of its own, since Dask waits without end for one that accepts a connection and
+    says nothing; and without a client, since half of one cannot be closed.
+    """
+    answers: SimpleQueue[Exception | None] = SimpleQueue()
+
+    async def greet() -> None:
+        from distributed.comm import connect
+        from distributed.security import Security
+
+        known = Security().get_connection_args("client")
+        comm = await connect(scheduler, timeout=ANSWER_S, **known)
+        await comm.close()
+
+    def wait() -> None:
+        try:
+            asyncio.run(greet())
+            answers.put(None)
+        except Exception as error:  # of the line, of TLS, of an address that is none
+            answers.put(error)
+
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        error = answers.get(timeout=ANSWER_S + 1)
+    except Empty:
+        error = TimeoutError()
+    if error is not None:
+        raise JobError(
+            f"{scheduler}: no Dask scheduler answers there (waited up to {ANSWER_S:g} s); "
+            "expected an address as `dask scheduler` prints it, such as tcp://10.0.0.5:8786"
+        ) from error
+
+
+def _outcome(future: Future[Any], cluster: Cluster) -> Outcome | None:
+    """What came of one item, ``None`` if it has to come again; Dask's own troubles in words."""
+    from dask.distributed import KilledWorker
 
     where = cluster.scheduler or "the local cluster"
     if future.status == "finished":
-        outcome: Outcome = future.result(timeout=ANSWER_S).opened()
-        if outcome.error is not None and cluster.scheduler:
+        try:
+            outcome: Outcome = future.result(timeout=ANSWER_S).opened()
+        except TimeoutError:
+            return None
+        if outcome.error is not None and cluster.scheduler is not None:
             outcome.error = _placed(outcome.error, outcome.host)
         return outcome
     if future.status != "error":
@@ -312,7 +361,7 @@ class Outcome:
 
 def _work(version: str, task: Sealed, item: Sealed) -> Sealed:
     """Do one item, in a worker; errors are results, so that no log of Dask names them."""
-    from distributed import get_worker
+    from dask.distributed import get_worker
 
     worker = get_worker()
     tasks, key = worker.state.tasks, worker.get_current_task()

@@ -14,6 +14,7 @@ from napari_ct2mri.app.workflows.files import (
     is_pair_list,
     pair_groups,
     pair_stacks,
+    prediction_path,
     single_stack,
 )
 from napari_ct2mri.app.workflows.manifest import NAME as MANIFEST
@@ -149,7 +150,12 @@ def synthesize(
         **engines.settings,
     }
     run = Run(model=name, digest=checkpoint.digest, settings=settings)
-    done = yield from _recorded(over(task, items, cluster, what="CTs", size=_size), run)
+    job = over(task, items, cluster, what="CTs", size=_size)
+    try:
+        done = yield from _recorded(job, run)
+    finally:
+        if cluster is not None:
+            _sweep(output, items, contrast)
     written = [each for several in done for each in several]
     outputs = [file for each in written for file, _ in each.files]
     if spread is not None:
@@ -171,6 +177,20 @@ def _recorded(job: Job[R], run: Run) -> Job[R]:
         return result
     finally:
         job.close()
+
+
+def _sweep(output: Path, items: Sequence[Path | PairList], contrast: str | None) -> None:
+    """Remove what workers that were killed have left half-written."""
+    from napari_ct2mri.imaging.writing import remove_leftovers
+
+    for item in items:
+        if isinstance(item, Path):
+            remove_leftovers(output)
+            continue
+        for row in item.rows:
+            file = prediction_path(output, row, contrast or row.contrast, False)
+            remove_leftovers(file)
+            remove_leftovers(file.parent)  # pictures come as a folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
