@@ -90,6 +90,11 @@ def drag(qtbot: QtBot, canvas: Any, start: QPointF, stop: QPointF) -> None:
         QApplication.sendEvent(canvas, QMouseEvent(kind, place, there, button, buttons, modifiers))
 
 
+def is_whole(part: Any) -> bool:
+    """Whether nothing of a part is scrolled out of sight."""
+    return bool(part.visibleRegion().boundingRect() == part.rect())
+
+
 def column(table: Any, index: int) -> list[str]:
     return [table.item(row, index).text() for row in range(table.rowCount())]
 
@@ -184,7 +189,7 @@ def look_at_slices(viewer: Viewer, panel_: Any, qtbot: QtBot) -> None:
     viewer.dims.set_current_step(0, 1)
     (row,) = {index.row() for index in slices.selectedIndexes()}
     assert slices.item(row, 0).value == 1
-    assert panel_.in_view.text() == "In view: slice 1 of ct"
+    assert panel_.in_view.text() == "In view: slice 1"
     below = (case.ct.translate[0] - 99, *case.ct.translate[1:])
     aside = viewer.add_image(np.zeros((9, 4, 4)), translate=below, units=case.ct.units)
     for row in (2, 1):
@@ -192,7 +197,7 @@ def look_at_slices(viewer: Viewer, panel_: Any, qtbot: QtBot) -> None:
         qtbot.mouseClick(slices.viewport(), Qt.MouseButton.LeftButton, pos=at)
         index = slices.item(row, 0).value
         np.testing.assert_array_equal(case.ct._slice.image.raw, case.ct.data[index])
-        assert panel_.in_view.text().startswith(f"In view: slice {index} of ct (the slider counts")
+        assert panel_.in_view.text().startswith(f"In view: slice {index} (the slider counts")
     viewer.layers.remove(aside)
     viewer.dims.set_current_step(0, 1)
 
@@ -209,6 +214,8 @@ def look_along_a_line(viewer: Viewer, panel_: Any, qtbot: QtBot, case: Case) -> 
     (line,) = (layer for layer in viewer.layers if layer.name == "profile line")
     assert list(line.shape_type) == ["line"]
     assert profile.plot.isVisible()
+    viewer.window._qt_window.resize(1600, 900)
+    qtbot.waitUntil(lambda: is_whole(profile.plot))  # with its axis
     distance, values = profile.plot.fake.getData()
     ends = np.array([line.data_to_world(end)[-2:] for end in (line.data[0][0], line.data[0][-1])])
     assert distance[-1] == pytest.approx(np.hypot(*(ends[1] - ends[0])), rel=1e-3)

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QMessageBox,
     QSpinBox,
+    QToolButton,
 )
 from sheep import count
 
@@ -50,6 +51,32 @@ class Counting(Panel):
 
     def on_event(self, event: Event) -> None:
         self.saw = event
+
+
+# ---------------------------------------------------------------- narrow docks
+
+NAMES = ("Load", "Register & pair", "Train", "Synthesize", "Compare", "Board")
+
+
+def test_nothing_is_cut_off_in_a_narrow_dock(heads: Viewer, panel: OpenPanel) -> None:
+    heads.layers["head CT"].name = "a CT whose name is far longer than any dock is wide"
+    for name in NAMES:
+        opened = panel(name)
+        for fold in opened.findChildren(QToolButton):
+            fold.setChecked(fold.isCheckable())
+        if name == "Synthesize":
+            opened.slices.which.setCurrentText("range")
+        needed = opened.scroll.widget().minimumSizeHint().width()
+        bar = opened.scroll.verticalScrollBar().sizeHint().width()
+        assert needed <= opened.minimumWidth() - bar, name
+
+
+def test_a_name_that_is_cut_off_is_in_the_tip(heads: Viewer, panel: OpenPanel) -> None:
+    chooser = panel("Compare").ct
+    heads.layers["head CT"].name = "a CT whose name is far longer than any dock is wide"
+    assert chooser.toolTip().startswith(f"{heads.layers[-1].name}\nThe head is where")
+    chooser.select(heads.layers["head T2"])
+    assert chooser.toolTip().startswith("head T2\n")
 
 
 # ---------------------------------------------------------------- memory

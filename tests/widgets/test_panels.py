@@ -58,6 +58,18 @@ def test_choosers_follow_the_layers(heads: Viewer, panel: OpenPanel) -> None:
 # ---------------------------------------------------------------- pairs
 
 
+def test_the_newest_pair_is_seen(heads: Viewer, panel: OpenPanel, qtbot: QtBot) -> None:
+    register = panel("Register & pair")
+    for seed in range(5):
+        ct, mr = head_pair(seed)
+        layers = add_volume(heads, ct, f"CT {seed}"), add_volume(heads, mr, f"T2 {seed}")
+        register.pairs.add_layers(*layers, f"patient-{seed}", "T2", "train")
+    table = register.table
+    newest = table.item(4, 0)
+    assert newest.text() == "CT 4\nT2 4"
+    assert table.viewport().rect().contains(table.visualItemRect(newest).center())
+
+
 def test_layers_read_from_files_are_trained_on_from_there(
     viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
 ) -> None:
@@ -77,7 +89,7 @@ def test_layers_read_from_files_are_trained_on_from_there(
     register.table.selectRow(0)
     click(qtbot, register.remove)
     assert len(register.pairs) == register.table.rowCount() == 1
-    assert register.table.item(0, 0).text() == "ct"
+    assert register.table.item(0, 0).text() == "ct\nmr"
 
 
 def test_wrong_pairs_are_refused_in_words(

@@ -96,7 +96,7 @@ def test_a_moved_head_is_found_looked_at_and_paired(
     assert found.after > found.before + 0.2
     assert "Nothing speaks against it" in text
     assert (register.ct.layer(), register.mr.layer()) == (ct, mr)
-    assert register.overlay.mr is made
+    assert register.look.overlay.mr is made
     words = shlex.split(register.command.line.text())
     assert words[0] == "ct2mri"
     monkeypatch.chdir(tmp_path)
@@ -119,10 +119,10 @@ def test_a_moved_head_is_found_looked_at_and_paired(
 
     viewer.layers.clear()
     register.pairs.remove([0])
-    assert register.overlay is None
+    assert register.look.overlay is None
     register.open_pairs(tmp_path / "pairs.csv")
     assert register.counted.text() == "1 pair of 1 patient (T1): 1 train"
-    assert register.table.item(0, 2).text() == "ada"
+    assert register.table.item(0, 1).text() == "ada\nT2, train"
 
 
 # ------------------------------------------------------------------ refusals
@@ -184,7 +184,7 @@ def test_cancel_leaves_no_layer_and_a_panel_that_goes_on(
     assert register.status.text().startswith("cancelled")
     assert len(viewer.layers) == 2
     assert register.registered() is None
-    assert not register.after.isEnabled()
+    assert not register.look.after.isEnabled()
     assert register.go.isEnabled()
     assert not told
 
@@ -274,20 +274,20 @@ def test_landmarks_need_a_volume(
 def test_checkerboard_and_swipe_show_both_images(heads: Viewer, panel: OpenPanel) -> None:
     register = panel("Register & pair")
     layers = len(heads.layers)
-    choose(register.view, "squares")
+    choose(register.look.view, "squares")
     (shown,) = (layer for layer in heads.layers if layer.name.startswith("CT | MR"))
     coarse = np.array(shown.data[2])
-    register.slider.setValue(8)
+    register.look.slider.setValue(8)
     fine = np.array(shown.data[2])
     assert (coarse != fine).any()
 
     assert [layer.visible for layer in heads.layers] == [False, False, True]
-    choose(register.view, "swipe")
-    register.slider.setValue(0)
+    choose(register.look.view, "swipe")
+    register.look.slider.setValue(0)
     mr = np.array(shown.data[2])
-    register.slider.setValue(register.slider.maximum())
+    register.look.slider.setValue(register.look.slider.maximum())
     ct = np.array(shown.data[2])
-    register.slider.setValue(register.slider.maximum() // 2)
+    register.look.slider.setValue(register.look.slider.maximum() // 2)
     half = np.array(shown.data[2])
     width = half.shape[1]
     np.testing.assert_array_equal(half[:, : width // 2], ct[:, : width // 2])
@@ -303,7 +303,7 @@ def test_checkerboard_and_swipe_show_both_images(heads: Viewer, panel: OpenPanel
     assert (np.array(shown.data[2])[:, : width // 2] != half[:, : width // 2]).any()
 
     heads.layers.remove(shown)
-    assert register.view.currentData() is None
+    assert register.look.view.currentData() is None
     assert [layer.visible for layer in heads.layers] == [True] * layers
 
 
@@ -312,11 +312,11 @@ def test_the_line_is_dragged_in_the_picture(heads: Viewer, panel: OpenPanel, qtb
     with qtbot.waitExposed(heads.window._qt_window):
         heads.window.show()
     heads.reset_view()  # the line is in the middle of what is now laid out
-    choose(register.view, "swipe")
+    choose(register.look.view, "swipe")
     canvas = heads.window._qt_viewer.canvas.native
     middle = QPointF(canvas.width() / 2, canvas.height() / 2)
-    assert heads.layers.selection.active is register.overlay.layer
-    layer = register.overlay.layer
+    assert heads.layers.selection.active is register.look.overlay.layer
+    layer = register.look.overlay.layer
     centre = np.array(camera(heads).center)
     aside = middle + QPointF(60, 0)
     left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
@@ -336,7 +336,7 @@ def test_the_line_is_dragged_in_the_picture(heads: Viewer, panel: OpenPanel, qtb
         )
         qtbot.wait(20)  # vispy passes over moves within 10 ms
         QApplication.sendEvent(canvas, event)
-    assert register.slider.value() > register.slider.maximum() * 0.55
+    assert register.look.slider.value() > register.look.slider.maximum() * 0.55
     np.testing.assert_array_equal(camera(heads).center, centre)  # the picture held still
     assert layer.mouse_pan
 
@@ -345,14 +345,14 @@ def test_the_picture_of_both_goes_with_an_image_and_with_the_panel(
     heads: Viewer, panel: OpenPanel
 ) -> None:
     register = panel("Register & pair")
-    choose(register.view, "squares")
+    choose(register.look.view, "squares")
     assert len(heads.layers) == 3
     compare = panel("Compare")
     assert compare.fake.layer() is None  # no chooser takes it for an image by itself
     heads.layers.remove("head T2")
     assert [layer.name for layer in heads.layers] == ["head CT"]
     add_volume(heads, head_pair()[1], "head T2")
-    choose(register.view, "squares")
+    choose(register.look.view, "squares")
     assert len(heads.layers) == 3
     heads.window.remove_dock_widget(register.parent())
     assert len(heads.layers) == 2

@@ -45,14 +45,14 @@ def test_each_slice_comes_into_view_and_is_known_there(heads: Viewer, ct: Image)
         assert stack.in_view() == index
         slider = heads.dims.current_step[0]
         assert slider > 30
-        text = f"In view: slice {index} of head CT (the slider counts {slider})"
+        text = f"In view: slice {index} (the slider counts {slider})"
         assert words.text() == text
     heads.dims.set_current_step(0, 0)
     assert stack.in_view() is None
-    assert words.text() == "In view: beyond head CT"
+    assert words.text() == "In view: none of its slices"
     heads.layers.remove("neck MR")
     heads.dims.set_current_step(0, 2)
-    assert words.text() == "In view: slice 2 of head CT"
+    assert words.text() == "In view: slice 2"
 
 
 def test_half_way_between_two_slices_it_is_the_one_that_is_shown(heads: Viewer, ct: Image) -> None:
@@ -69,7 +69,7 @@ def test_the_slice_in_view_is_chosen_by_its_place(heads: Viewer, ct: Image) -> N
     choice.which.setCurrentText("slice in view")
     Stack(heads, ct).show(2)
     assert choice.wanted(ct) == range(2, 3)
-    assert choice.in_view.text().startswith("In view: slice 2 of head CT (the slider counts ")
+    assert choice.in_view.text().startswith("In view: slice 2 (the slider counts ")
     assert choice.in_view.isVisibleTo(choice)
     choice.which.setCurrentText("range")
     assert not choice.in_view.isVisibleTo(choice)
@@ -98,4 +98,4 @@ def test_pictures_are_one_slice_wherever_one_looks(viewer: Viewer) -> None:
     viewer.add_image(ct.data, name="stack")
     stack = Stack(viewer, picture)
     stack.show(0)
-    assert (stack.count, stack.in_view(), stack.in_words()) == (1, 0, "slice 0 of picture")
+    assert (stack.count, stack.in_view(), stack.in_words()) == (1, 0, "slice 0")

@@ -146,7 +146,7 @@ def test_the_slice_in_view(
     synthesize.slices.which.setCurrentText("slice in view")
     aside = heads.add_image(np.zeros((9, 4, 4)), name="far below", translate=(-900, 0, 0))
     heads.dims.set_point(0, -899)
-    assert synthesize.slices.in_view.text() == "In view: beyond head CT"
+    assert synthesize.slices.in_view.text() == "In view: none of its slices"
     synthesize.ct.select(heads.layers["head CT"])
     click(qtbot, synthesize.go)
     assert "the slice in view lies beyond layer 'head CT'" in told.pop()
@@ -173,11 +173,17 @@ def test_8_bits_are_asked_for_said_and_what_the_command_line_makes(
     qtbot: QtBot,
     settle: Settle,
     told: list[str],
+    model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # of the child, too
+    monkeypatch.chdir(tmp_path)
     write_volume(head_pair()[0], tmp_path / "ct.nrrd")
+    expected = ["synthesize", str(tmp_path / "ct.nrrd"), "ct-synthetic-T2.nii.gz"]
+    expected += ["--model", str(model), "--contrast", "T2", "--modality", "CT"]
+    expected += ["--engine", OTHERS[-1], "--precision", "int8"]
+    assert main(expected) == 0  # calibrates for the child, too, which takes seconds
     viewer.open(tmp_path / "ct.nrrd", plugin="napari-ct2mri")
     engine = synthesize.engine
     assert engine.fold.text() == "Engine: auto, float"
@@ -191,14 +197,11 @@ def test_8_bits_are_asked_for_said_and_what_the_command_line_makes(
     settle(synthesize)
     assert not told
     layer = viewer.layers["ct · synthetic T2, int8"]
-    words = shlex.split(synthesize.command.line.text())
-    assert words[-4:] == ["--engine", OTHERS[-1], "--precision", "int8"]
-    monkeypatch.chdir(tmp_path)
-    assert main(words[1:]) == 0
-    written = read_volume(tmp_path / words[3])
+    assert shlex.split(synthesize.command.line.text()) == ["ct2mri", *expected]
+    written = read_volume(tmp_path / expected[2])
     np.testing.assert_array_equal(written.data, layer_to_volume(layer).data)
-    assert main([*words[1:-1], "float"]) == 0
-    assert not np.array_equal(read_volume(tmp_path / words[3]).data, written.data)
+    assert main([*expected[:-1], "float"]) == 0
+    assert not np.array_equal(read_volume(tmp_path / expected[2]).data, written.data)
 
 
 def test_8_bits_without_an_engine_for_them_are_refused_at_once(
@@ -252,6 +255,10 @@ def test_the_card_unfolds_and_follows_the_model(panel: OpenPanel, qtbot: QtBot) 
     chosen = synthesize.model.choice()
     assert chosen.name in card.text.toPlainText()
     assert "Where it fails" in card.text.toPlainText()
+    tables = card.text.document().rootFrame().childFrames()
+    assert tables[0].cellAt(0, 0).firstCursorPosition().block().text() == "input"
+    width = card.text.document().idealWidth()
+    assert width <= card.text.viewport().width()
     click(qtbot, card.fold)
     assert not card.text.isVisibleTo(synthesize)
 

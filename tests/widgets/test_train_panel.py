@@ -504,6 +504,14 @@ def test_the_command_line_asks_for_the_same(
     assert pairs == tmp_path / "a run-pairs" / "pairs.csv"
 
 
+def test_there_is_no_half_epoch(panel: OpenPanel) -> None:
+    axis = panel("Train").curves.losses.plot.getAxis("bottom")
+    for last in (1.4, 2, 5, 40, 300):
+        for _, ticks in axis.tickValues(0.9, last, 250):
+            assert all(float(tick).is_integer() for tick in ticks)
+    assert [tick for _, ticks in axis.tickValues(0.9, 3.1, 250) for tick in ticks] == [1, 2, 3]
+
+
 def test_curves_follow_the_theme(viewer: Viewer, panel: OpenPanel) -> None:
     train = panel("Train")
     seen = set()

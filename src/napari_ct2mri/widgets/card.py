@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtGui import QTextOption, QTextTable
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QTextLength, QTextOption, QTextTable
 from qtpy.QtWidgets import QTextBrowser, QVBoxLayout, QWidget
 
 from napari_ct2mri.pix2pix.zoo import ModelCard
@@ -22,6 +23,7 @@ class CardView(QWidget):
         self.text = QTextBrowser()
         self.text.setOpenExternalLinks(True)
         self.text.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.text.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.text.setFixedHeight(_HEIGHT_PX)
         self.fold = fold("About this model", self.text)
         column = QVBoxLayout(self)
@@ -34,12 +36,15 @@ class CardView(QWidget):
         self.text.setMarkdown((card.text or _NONE) if card else "")
         for frame in self.text.document().rootFrame().childFrames():
             if isinstance(frame, QTextTable):
-                _drop_empty_head(frame)
+                _fit(frame)
         self.setEnabled(card is not None)
 
 
-def _drop_empty_head(table: QTextTable) -> None:
-    """Markdown gives every table a head, and one without titles an empty row."""
+def _fit(table: QTextTable) -> None:
+    """As wide as the card; without the empty row that Markdown makes of a head without titles."""
+    form = table.format()
+    form.setWidth(QTextLength(QTextLength.Type.PercentageLength, 100))
+    table.setFormat(form)
     cells = (table.cellAt(0, column) for column in range(table.columns()))
     if not any(cell.firstCursorPosition().block().text().strip() for cell in cells):
         table.removeRows(0, 1)

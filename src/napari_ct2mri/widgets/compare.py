@@ -288,6 +288,8 @@ class ComparePanel(Panel):
         ):
             self.tabs.addTab(part, title)
         self.tabs.hide()
+        self.tabs.currentChanged.connect(lambda _: self.bring(self.tabs))
+        self.profile.button.clicked.connect(lambda: self.bring(self.tabs))
         self.section("Result")
         self.body.addWidget(self.verdict)
         self.body.addWidget(self.tabs, 1)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import get_args
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.pix2pix.engines import EngineName, Precision, installed_engines
 from napari_ct2mri.pix2pix.zoo import ModelCard
-from napari_ct2mri.widgets.forms import fold
+from napari_ct2mri.widgets.forms import fold, narrow, plain_form
 
 __all__ = ["COSTS_DB", "EngineChoice"]
 
@@ -47,7 +47,7 @@ class EngineChoice(QWidget):
         super().__init__()
         self._model: ModelCard | None = None
         installed = installed_engines()
-        self.engine, self.precision = QComboBox(), QComboBox()
+        self.engine, self.precision = narrow(QComboBox()), narrow(QComboBox())
         for name in ("auto", *installed):
             self.engine.addItem(_TITLES[name], name)
         self.engine.setToolTip("In float they agree to 0.01 of 1000 output units; speed differs.")
@@ -57,9 +57,9 @@ class EngineChoice(QWidget):
         self.cost = QLabel()
         self.cost.setWordWrap(True)
         inside = QWidget()
-        form = QFormLayout(inside)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form = plain_form()
         form.setContentsMargins(12, 0, 0, 0)
+        inside.setLayout(form)
         form.addRow("Runs on", self.engine)
         form.addRow("Precision", self.precision)
         form.addRow(self.cost)

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
+    QFormLayout,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.events import Event
 
-__all__ = ["LayerChooser", "OutputField", "browse_button", "fold", "narrow"]
+__all__ = ["LayerChooser", "OutputField", "browse_button", "fold", "narrow", "plain_form"]
 
 
 _BROWSE_PX = 32
@@ -48,6 +49,15 @@ def browse_button(tip: str, on_click: Callable[[], None]) -> QPushButton:
     button.setToolTip(tip)
     button.clicked.connect(lambda: on_click())
     return button
+
+
+def plain_form() -> QFormLayout:
+    """Rows whose fields shrink with the dock; no margins."""
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    form.setContentsMargins(0, 0, 0, 0)
+    return form
 
 
 def fold(title: str, content: QWidget) -> QToolButton:
@@ -101,6 +111,8 @@ class LayerChooser(QComboBox):
         self._synthetic = synthetic
         self._optional = optional
         self._is_chosen = False  # by the person, who then keeps the say
+        self._tip = ""
+        self.currentIndexChanged.connect(self._show_tip)
         self.activated.connect(self._choose)
         viewer.layers.events.inserted.connect(self._refill)
         viewer.layers.events.removed.connect(self._refill)
@@ -133,6 +145,14 @@ class LayerChooser(QComboBox):
         self.setCurrentIndex(self._index(layer))
         self._choose()
 
+    def setToolTip(self, tip: str) -> None:  # noqa: N802
+        """Say ``tip`` after the whole name of the layer, which may be cut off."""
+        self._tip = tip
+        self._show_tip()
+
+    def _show_tip(self, *_: object) -> None:
+        super().setToolTip("\n".join(filter(None, (self.currentText(), self._tip))))
+
     def _choose(self, *_: object) -> None:
         self._is_chosen = True
 
@@ -162,6 +182,7 @@ class LayerChooser(QComboBox):
             best = self._best([*(layer for layer in likely if layer in layers), *layers])
         self.setCurrentIndex(self._index(best))
         self.blockSignals(False)
+        self._show_tip()
         if self.layer() is not before:
             self.currentIndexChanged.emit(self.currentIndex())
 

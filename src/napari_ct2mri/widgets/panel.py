@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.jobs import Event, Job, Notice
+from napari_ct2mri.widgets.forms import plain_form
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.memory import Remembers, remember
 from napari_ct2mri.widgets.words import Course
@@ -107,9 +108,7 @@ class Panel(QWidget):
     def section(self, title: str) -> QFormLayout:
         """A titled part of the form; its fields shrink with the dock."""
         heading = QLabel(f"<b>{title}</b>")
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        form = plain_form()
         form.setContentsMargins(0, 0, 0, 6)
         self.body.addWidget(heading)
         self.body.addLayout(form)
@@ -141,6 +140,10 @@ class Panel(QWidget):
         """Add a sentence that must not be lost."""
         self.notes.appendPlainText(text)
         self.notes.show()
+
+    def bring(self, part: QWidget) -> None:
+        """Scroll to a part of the form that was asked for, once it has found its place."""
+        QTimer.singleShot(0, lambda: self.scroll.ensureWidgetVisible(part, 0, 0))
 
     @contextmanager
     def telling(self) -> Iterator[None]:

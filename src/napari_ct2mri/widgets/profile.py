@@ -10,7 +10,7 @@ import numpy as np
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_ct2mri.errors import EvaluationError
@@ -209,6 +209,10 @@ class _Plot(pg.PlotWidget):
         self.fake = self.plot([], [], pen=pg.mkPen(_FAKE, width=2))
         viewer.events.theme.connect(self._paint)
         self._paint()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Room for the curves; more where there is some, instead of pushing the axis out."""
+        return QSize(_PLOT_PX, _PLOT_PX)
 
     def set_units(self, values: str, is_picture: bool) -> None:
         """Name the axes."""

@@ -8,18 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from qtpy.QtCore import QEvent, QSignalBlocker, Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QComboBox,
     QFileDialog,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
-    QRadioButton,
-    QSlider,
 )
 
 from napari_ct2mri.app import workflows
@@ -31,7 +27,7 @@ from napari_ct2mri.widgets.forms import LayerChooser, narrow
 from napari_ct2mri.widgets.landmarks import LandmarkChooser
 from napari_ct2mri.widgets.layer_pairs import REGISTERED, file_of, pairs_of
 from napari_ct2mri.widgets.layers import volume_to_layer_data
-from napari_ct2mri.widgets.overlay import Overlay
+from napari_ct2mri.widgets.look import LookBox
 from napari_ct2mri.widgets.pairs_table import PairTable
 from napari_ct2mri.widgets.panel import Panel
 from napari_ct2mri.widgets.placing import direction, landmarks_of, to_register
@@ -56,18 +52,6 @@ _KINDS = (
         "Where an image's millimetres are not to be trusted.",
     ),
 )
-_TILES_MM = (8, 80)
-_PLACES = 1000
-"""Steps of the slider of a swipe."""
-
-_HINTS: dict[str | None, str] = {
-    None: "Checkerboard and swipe put CT and MR into one picture: where they fit, edges run on.",
-    "squares": "CT and MR by turns: scalp and ventricles must run on across the squares.",
-    "swipe": (
-        "CT left of the line, MR right of it. Drag the line while its layer is the active one, or "
-        "the slider."
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,10 +70,8 @@ class RegisterPanel(Panel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, "Register")
         self.pairs = pairs_of(self.viewer)
-        self.overlay: Overlay | None = None
         self._at_work: tuple[Layer, Layer] | None = None
         self._made: list[_Made] = []
-        self._tile_mm, self._place = 25, 0.5
         self._build_images()
         self._build_registration()
         self._build_look()
@@ -148,14 +130,9 @@ class RegisterPanel(Panel):
         layer = self.viewer.add_image(data, **attributes)
         layer.contrast_limits_range = mr.contrast_limits_range
         self._made.append(_Made(ct, mr, layer, command))
-        self._tell(self._made[-1])
-        self.after.setEnabled(True)
-        self.after.setChecked(True)
-        if self.view.currentData() is None:
-            self.view.setCurrentIndex(1)
-        else:
-            self._look()
-        self._say_pair()
+        self._chosen()
+        if self.registered() is layer:
+            self.look.show_after()
         self.say(f"{layer.name} is ready. Look at it before you pair it")
 
     def _tell(self, made: _Made) -> None:
@@ -197,81 +174,13 @@ class RegisterPanel(Panel):
     def _chosen(self, *_: object) -> None:
         """Other layers were chosen: what was said of the former is out of date."""
         made = self._newest()
-        self.after.setEnabled(made is not None)
         if made is None:
-            self.before.setChecked(True)
             self.result.hide()
             self.command.hide()
         else:
             self._tell(made)
-        self._look()
+        self.look.follow(self.ct.layer(), self.mr.layer(), self.registered())
         self._say_pair()
-
-    # ------------------------------------------------------------ looking
-
-    def _look(self, *_: object) -> None:
-        """Show the chosen images in one picture, as the form says; or nothing."""
-        mode, ct = self.view.currentData(), self.ct.layer()
-        mr = self.registered() if self.after.isChecked() else self.mr.layer()
-        if mode is None or ct is None or mr is None or ct is mr:
-            self._end_overlay()
-        elif self.overlay is None or (self.overlay.ct, self.overlay.mr) != (ct, mr):
-            self._end_overlay()
-            with self.telling():
-                self.overlay = Overlay(
-                    self.viewer,
-                    ct,
-                    mr,
-                    "CT | MR after" if self.after.isChecked() else "CT | MR before",
-                    on_swipe=self._dragged,
-                    on_end=self._overlay_gone,
-                )
-        self._set_slider(mode)
-        self._draw()
-
-    def _draw(self) -> None:
-        if self.overlay is None:
-            return
-        if self.view.currentData() == "swipe":
-            self.overlay.show_swipe(self._place)
-        else:
-            self.overlay.show_checkerboard(self._tile_mm)
-
-    def _set_slider(self, mode: str | None) -> None:
-        """The slider is the width of squares, or the place of the line."""
-        with QSignalBlocker(self.slider):
-            if mode == "swipe":
-                self.slider.setRange(0, _PLACES)
-                self.slider.setValue(round(self._place * _PLACES))
-            else:
-                self.slider.setRange(*_TILES_MM)
-                self.slider.setValue(self._tile_mm)
-        self.slider.setEnabled(mode is not None)
-        self.slider_label.setText("Line" if mode == "swipe" else "Squares")
-        self.hint.setText(_HINTS[mode])
-
-    def _slid(self, value: int) -> None:
-        if self.view.currentData() == "swipe":
-            self._place = value / _PLACES
-        else:
-            self._tile_mm = value
-        self._draw()
-
-    def _dragged(self, place: float) -> None:
-        self._place = place
-        with QSignalBlocker(self.slider):
-            self.slider.setValue(round(place * _PLACES))
-
-    def _end_overlay(self) -> None:
-        overlay, self.overlay = self.overlay, None
-        if overlay is not None:
-            overlay.close()
-
-    def _overlay_gone(self) -> None:
-        """The person, or the end of a layer, took it away."""
-        if self.overlay is not None:
-            self.overlay = None
-            self.view.setCurrentIndex(0)
 
     # ------------------------------------------------------------ pairs
 
@@ -338,7 +247,6 @@ class RegisterPanel(Panel):
         self.ct_points = LandmarkChooser(self.viewer, self.ct, "CT")
         self.mr_points = LandmarkChooser(self.viewer, self.mr, "MR")
         for chooser in (self.ct_points, self.mr_points):
-            chooser.marking.connect(lambda: self.view.setCurrentIndex(0))
             chooser.failed.connect(self._failed)
         form.addRow("CT points", self.ct_points)
         form.addRow("MR points", self.mr_points)
@@ -350,29 +258,12 @@ class RegisterPanel(Panel):
             self.body.addWidget(part)
 
     def _build_look(self) -> None:
-        form = self.section("3 · See whether it fits")
-        self.view = narrow(QComboBox())
-        for title, mode in (("nothing", None), ("checkerboard", "squares"), ("swipe", "swipe")):
-            self.view.addItem(title, mode)
-        self.before, self.after = QRadioButton("before"), QRadioButton("after")
-        self.before.setChecked(True)
-        self.after.setEnabled(False)
-        group = QButtonGroup(self)
-        states = QHBoxLayout()
-        for button in (self.before, self.after):
-            group.addButton(button)
-            states.addWidget(button)
-        states.addStretch(1)
-        self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider_label = QLabel()
-        self.hint = _words()
-        form.addRow("Show", self.view)
-        form.addRow("MR", states)
-        form.addRow(self.slider_label, self.slider)
-        self.body.addWidget(self.hint)
-        self.view.currentIndexChanged.connect(self._look)
-        self.before.toggled.connect(self._look)
-        self.slider.valueChanged.connect(self._slid)
+        self.body.addWidget(QLabel("<b>3 · See whether it fits</b>"))
+        self.look = LookBox(self.viewer)
+        self.look.failed.connect(self._failed)
+        for chooser in (self.ct_points, self.mr_points):
+            chooser.marking.connect(self.look.show_nothing)
+        self.body.addWidget(self.look)
 
     def _build_pairs(self) -> None:
         form = self.section("4 · Pairs to train on")
@@ -428,7 +319,7 @@ class RegisterPanel(Panel):
         """Notice being taken out of the window: the picture of both goes too."""
         handled = super().event(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._end_overlay()
+            self.look.end()
         return handled
 
 

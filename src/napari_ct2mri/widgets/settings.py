@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -33,7 +33,7 @@ from napari_ct2mri.config import (
     leaf_value,
 )
 from napari_ct2mri.errors import ConfigError
-from napari_ct2mri.widgets.forms import fold, narrow
+from napari_ct2mri.widgets.forms import fold, narrow, plain_form
 
 __all__ = ["Settings"]
 
@@ -175,18 +175,18 @@ class Settings(QWidget):
     def _lay_out(self) -> None:
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
-        form = _form()
+        form = plain_form()
         form.addRow("Preset", self.preset)
         self.rows[_OPEN].add_to(form)
         inside = QVBoxLayout(self.folded)
         inside.setContentsMargins(12, 0, 0, 0)
         inside.addWidget(self.reset)
-        group, part = "", _form()
+        group, part = "", plain_form()
         for leaf, row in self.rows.items():
             if leaf == _OPEN:
                 continue
             if row.path[-2] != group:
-                group, part = row.path[-2], _form()
+                group, part = row.path[-2], plain_form()
                 inside.addWidget(QLabel(f"<b>{group.capitalize()}</b>"))
                 inside.addLayout(part)
             row.add_to(part)
@@ -314,14 +314,6 @@ class _Row(QWidget):
 
 def _is_list(kind: Any) -> bool:
     return get_args(kind)[-1:] == (Ellipsis,)
-
-
-def _form() -> QFormLayout:
-    form = QFormLayout()
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    form.setContentsMargins(0, 0, 0, 0)
-    return form
 
 
 def _with_titles(text: str) -> str:

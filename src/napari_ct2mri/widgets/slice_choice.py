@@ -31,11 +31,12 @@ class SliceChoice(QWidget):
         self._to = QLabel("to")
         self.in_view = InView(viewer)
         row = QHBoxLayout()
-        row.addWidget(self.which, 1)
         for part in (self.first, self._to, self.last):
             row.addWidget(part)
+        row.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.which)
         column.addLayout(row)
         column.addWidget(self.in_view)
         self.first.valueChanged.connect(self.last.setMinimum)

@@ -52,11 +52,11 @@ class Stack:
         dims.set_point(axis, float(self.layer.data_to_world(place)[-_AXES]))
 
     def in_words(self) -> str:
-        """``slice 3 of head CT``, and what the slider says where that is another number."""
+        """``slice 3``, and what the slider says where that is another number."""
         index = self.in_view()
         if index is None:
-            return f"beyond {self.layer.name}"
-        words = f"slice {index} of {self.layer.name}"
+            return "none of its slices"
+        words = f"slice {index}"
         if self.layer.ndim < _AXES or self._axis < 0:
             return words
         step = self.viewer.dims.current_step[self._axis]

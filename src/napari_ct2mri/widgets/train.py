@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton
 
 from napari_ct2mri.config import leaf_text
 from napari_ct2mri.errors import ConfigError, Ct2MriError, JobError
@@ -127,7 +127,7 @@ class TrainPanel(Panel):
         run.state = "running"
         self._run = run
         self.runs.add(run) if run not in self.runs else self.runs.refresh()
-        self.seen.clear()
+        self._see("")
         if source is not None and ct is not None:
             self._preview = PreviewLayer(self.viewer, source, ct, self.job.look_at)
         self.pause.setText(_PAUSE)
@@ -149,7 +149,7 @@ class TrainPanel(Panel):
             self._draw()
         elif isinstance(event, Preview) and self._preview is not None:
             self._preview.show(event)
-            self.seen.setText(_said_of(event, self._preview.of))
+            self._see(_said_of(event, self._preview.of))
         elif isinstance(event, Paused):
             self._run.state = "paused" if event.is_paused else "running"
             self.runs.refresh()
@@ -181,11 +181,16 @@ class TrainPanel(Panel):
         if preview is not None:
             name = f"{run.name} after epoch {len(run.records)}" if run else ""
             preview.end(keep=name if self.keep.isChecked() else "")
-        self.seen.clear()
+        self._see("")
         self.pause.setText(_PAUSE)
         self.pause.setEnabled(False)
         self.runs.refresh()
         self.output.line.setText(str(_free(self.output.path())))
+
+    def _see(self, text: str) -> None:
+        """Say what the preview shows; nothing takes no room."""
+        self.seen.setText(text)
+        self.seen.setVisible(bool(text))
 
     def _draw(self) -> None:
         self.curves.show_runs(self.runs.drawn())
@@ -248,6 +253,7 @@ class TrainPanel(Panel):
         form.addRow("At the end", self.keep)
         self.seen = _words()
         self.body.addWidget(self.seen)
+        self._see("")
 
     def _build_runs(self) -> None:
         self.section("Runs")
@@ -312,7 +318,7 @@ def _said_of(event: Preview, of: str) -> str:
     )
 
 
-def _words(text: str = "") -> QWidget:
+def _words(text: str = "") -> QLabel:
     label = QLabel(text)
     label.setWordWrap(True)
     return label
