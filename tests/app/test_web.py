@@ -87,6 +87,19 @@ def shown(app: AppTest) -> dict[str, np.ndarray]:
     }
 
 
+def test_the_first_result_needs_no_compiler() -> None:
+    """Torch's own takes as long to import as all the rest of it, and somebody waits."""
+    code = """
+import sys
+from napari_ct2mri.app.web import case
+case.SAMPLE_SHAPE, case.SAMPLE_SPACING = (2, 64, 64), (40.0, 3.75, 3.75)
+case.sample_case()
+print("torch" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
 # -- the page ------------------------------------------------------------------------------------
 
 

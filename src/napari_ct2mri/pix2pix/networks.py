@@ -160,6 +160,8 @@ def _norm(kind: str | None, channels: int) -> nn.Module:
 
 def _init_normal(module: nn.Module) -> None:
     """Convolutions N(0, 0.02), batch norm weights N(1, 0.02), biases 0: Isola et al. 2017."""
+    if any(weight.is_meta for weight in module.parameters(recurse=False)):
+        return  # there are no numbers to draw, for which torch would load its whole compiler
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

@@ -24,8 +24,8 @@ __all__ = ["Case", "Comparison", "make_case", "sample_case"]
 
 Floats = NDArray[np.float32]
 
-SAMPLE_SHAPE = (12, 256, 256)
-SAMPLE_SPACING = (11.0, 0.9375, 0.9375)  # mm: from the skull base to the vertex
+SAMPLE_SHAPE = (9, 256, 256)  # few slices: somebody waits for them
+SAMPLE_SPACING = (14.0, 0.9375, 0.9375)  # mm: from the skull base to the vertex
 
 _FEW_SLICES = 40
 """Up to so many, torch is done before a faster engine has been opened."""
