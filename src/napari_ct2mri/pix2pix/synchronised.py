@@ -94,21 +94,22 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         x, weight, mean, variance, count = ctx.saved_tensors
-        # as if the statistics were constants; the others are sums over the rows of here, of
-        # grad * normalised x and of grad
-        direct, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
-            grad, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        # sums over the rows of here, of grad * normalised x and of grad
+        _, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
+            grad, x, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
         )
         totals = torch.stack([grad_weight, grad_bias])
         dist.all_reduce(totals)
-        # - weight / deviation * (mean of grad + normalised x * mean of grad * normalised x)
         inverse = (variance + ctx.eps).rsqrt()
+        gain = (weight * inverse)[:, None, None]
+        if not ctx.is_counted:
+            return (grad * gain).to(x.dtype), grad_weight, grad_bias, None, None
+        # gain (grad - mean of grad - normalised x * mean of grad * normalised x)
         slope = -weight * inverse.square() * totals[0] / count
         offset = -weight * inverse * totals[1] / count - slope * mean
-        if ctx.is_counted:
-            through = direct.float().addcmul_(x.float(), slope[:, None, None])
-            direct = through.add_(offset[:, None, None]).to(x.dtype)
-        return direct, grad_weight, grad_bias, None, None
+        through = torch.addcmul(offset[:, None, None], x.float(), slope[:, None, None])
+        grad_x = through.addcmul_(grad.float(), gain).to(x.dtype)
+        return grad_x, grad_weight, grad_bias, None, None
 
 
 class _Dropout(nn.Dropout):
