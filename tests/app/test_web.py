@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -397,8 +398,10 @@ def test_a_visitor_with_a_real_browser(
     wait = WebDriverWait(browser, WAIT_S)
     browser.get("about:blank")
     browser.get_log("performance")  # of the browser's own pages
+    opened = time.monotonic()
     browser.get(address)
     wait.until(lambda b: b.execute_script(VIEWER, ".tile:nth-of-type(5)"))  # the sample's result
+    print(f"the sample's result stood there after {time.monotonic() - opened:.1f} s")  # with -s
     assert browser.title == "CT to MR"
 
     seam = browser.execute_script(VIEWER, ".seam")
