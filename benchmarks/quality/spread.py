@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_ct2mri.app.workflows.engines import Engines
+from napari_ct2mri.app.workflows.models import Model
 from napari_ct2mri.app.workflows.predictions import ModelPredictions
 from napari_ct2mri.app.workflows.reference import Reference, find_reference
 from napari_ct2mri.config import Frozen
@@ -125,9 +126,7 @@ def measure_spread(
     made = set.intersection(*(set(c.contrasts) for c in checkpoints))
     engines = Engines("torch", device="cpu")
     sources = [
-        ModelPredictions(
-            path.stem, checkpoint, engines, native=False, published=False, device="cpu"
-        )
+        ModelPredictions(Model(path.stem, checkpoint), engines, native=False, published=False)
         for path, checkpoint in zip(models, checkpoints, strict=True)
     ]
     test = pairs.where("test")

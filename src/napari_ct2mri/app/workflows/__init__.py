@@ -18,7 +18,7 @@ from napari_ct2mri.app.workflows.board import (
 )
 from napari_ct2mri.app.workflows.board_grid import BoardModel, Grid
 from napari_ct2mri.app.workflows.board_run import BoardRun, run
-from napari_ct2mri.app.workflows.cluster import Cluster, pick_cluster
+from napari_ct2mri.app.workflows.cluster_line import Cluster, pick_cluster
 from napari_ct2mri.app.workflows.demo import Demo, demo, phantom
 from napari_ct2mri.app.workflows.evaluation import Evaluated, evaluate
 from napari_ct2mri.app.workflows.firmware import build, export

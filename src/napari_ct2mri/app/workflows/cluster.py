@@ -10,14 +10,11 @@ and errors as results; so none of them is in a key, a log or a dashboard of Dask
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import pickle
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,33 +23,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import napari_ct2mri
-from napari_ct2mri.errors import ConfigError, Ct2MriError, JobError
+from napari_ct2mri.errors import Ct2MriError, JobError
 from napari_ct2mri.jobs import Event, Job, Kept, Notice, Progress, run_job
 
 if TYPE_CHECKING:
     from dask.distributed import Client, Future
 
-__all__ = ["Cluster", "FilesWritten", "over", "pick_cluster"]
+__all__ = ["FilesWritten", "Place", "Sealed", "over"]
 
 Item = TypeVar("Item")
 R = TypeVar("R")
 
-MAX_WORKERS = 1024
-ANSWER_S = 8.0
-"""How long a scheduler may take to answer."""
-
-_NOTHING = logging.CRITICAL + 1  # is logged
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
+_GATHER_S = 8.0  # how long a finished result may take to come
 _GLANCE_S = 0.5  # how often a waiting job looks whether it was cancelled
 _ONE_AT_A_TIME = threading.Lock()  # an engine is not run by two threads of a worker
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """Where items are worked on: at a scheduler's address, or by processes of this machine."""
+class Place:
+    """A line to a cluster that runs; ``scheduler`` is its address if others have started it."""
 
-    scheduler: str | None = None
-    workers: int = 0
+    client: Client
+    scheduler: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,38 +68,10 @@ class FilesWritten(Event):
 _LASTING = (Notice, FilesWritten)
 
 
-def pick_cluster(scheduler: str | None, workers: int | None) -> Cluster | None:
-    """What was asked for; ``None``: to work here.
-
-    Raises
-    ------
-    ConfigError
-        If both are given, the number makes no sense, or Dask is not installed.
-    """
-    if scheduler is None and workers is None:
-        return None
-    if scheduler is not None and workers is not None:
-        raise ConfigError(
-            "--scheduler is a cluster that runs, --workers one that is started here; leave one out"
-        )
-    if scheduler == "":
-        raise ConfigError("--scheduler: expected an address such as tcp://10.0.0.5:8786, got none")
-    if workers is not None and not 1 <= workers <= MAX_WORKERS:
-        raise ConfigError(f"--workers {workers}: expected 1 to {MAX_WORKERS}")
-    from importlib.util import find_spec
-
-    if find_spec("distributed") is None:
-        raise ConfigError(
-            "a cluster needs the package distributed, which is not installed: "
-            "pip install 'napari-ct2mri[dask]'"
-        )
-    return Cluster(scheduler, workers or 0)
-
-
 def over(
     task: Callable[[Item], Job[R]],
     items: Sequence[Item],
-    cluster: Cluster | None,
+    place: Place | None,
     *,
     what: str,
     size: Callable[[Item], int] = lambda _: 1,
@@ -119,8 +83,8 @@ def over(
     task
         For a cluster it must pickle; what it has loaded should stay behind, to be loaded once in
         each worker.
-    cluster : Cluster, optional
-        By default in this process, one item after the other.
+    place : Place, optional
+        By default this process, one item after the other.
     what : str
         What is counted, a plural noun; ``size`` says how many of them an item is.
 
@@ -140,11 +104,11 @@ def over(
         That of the first item, in order, that failed; those before it are done. On a cluster some
         after it may be, too.
     JobError
-        If the scheduler does not answer or is lost, or a worker is of another version.
+        If the scheduler is lost, or a worker is of another version.
     """
     sizes = [size(item) for item in items]
-    if cluster is not None:
-        return (yield from _there(task, items, cluster, what, sizes))
+    if place is not None:
+        return (yield from _there(task, items, place, what, sizes))
     results = []
     for number, item in enumerate(items, start=1):
         results.append((yield from task(item)))
@@ -159,7 +123,7 @@ def over(
 def _there(
     task: Callable[[Item], Job[R]],
     items: Sequence[Item],
-    cluster: Cluster,
+    place: Place,
     what: str,
     sizes: Sequence[int],
 ) -> Job[list[R]]:
@@ -176,135 +140,65 @@ def _there(
         if again and not said.get("expected"):
             news.put(Notice("a worker was lost; what it had begun is done again"))
 
-    with _client(cluster) as client:
-        client.subscribe_topic("all", hear)
-        try:
-            for index, item in enumerate(items):
-                key = f"ct2mri-{uuid4().hex}"  # says nothing, unlike one that Dask makes
-                future = client.submit(_work, version, sealed_task, Sealed.of(item), key=key)
-                waiting[key] = index, future
-                future.add_done_callback(news.put)
-            done = 0
-            yield Progress(0, sum(sizes), what)
-            while waiting:
-                yield Kept(f"{len(results)} of {len(items)} are finished and kept")
-                try:
-                    new = news.get(timeout=_GLANCE_S)
-                except Empty:
-                    continue
-                if isinstance(new, Notice):
-                    yield new
-                    continue
-                if new.key not in waiting:  # given up below
-                    continue
-                outcome = _outcome(new, cluster)
-                if outcome is None:  # its worker was lost before it was asked
-                    news.put(new)
-                    continue
-                index, _ = waiting.pop(new.key)
-                yield from outcome.events
-                if outcome.error is None:
-                    results[index] = outcome.result
-                    done += sizes[index]
-                    yield Progress(done, sum(sizes), what)
-                    continue
-                errors[index] = outcome.error
-                later = [key for key, (at, _) in waiting.items() if at > min(errors)]
-                client.cancel([waiting.pop(key)[1] for key in later], force=True)
-        finally:
-            client.unsubscribe_topic("all")
-            client.cancel([future for _, future in waiting.values()], force=True)
+    client = place.client
+    client.subscribe_topic("all", hear)
+    try:
+        for index, item in enumerate(items):
+            key = f"ct2mri-{uuid4().hex}"  # says nothing, unlike one that Dask makes
+            future = client.submit(_work, version, sealed_task, Sealed.of(item), key=key)
+            waiting[key] = index, future
+            future.add_done_callback(news.put)
+        done = 0
+        yield Progress(0, sum(sizes), what)
+        while waiting:
+            yield Kept(f"{len(results)} of {len(items)} are finished and kept")
+            try:
+                new = news.get(timeout=_GLANCE_S)
+            except Empty:
+                continue
+            if isinstance(new, Notice):
+                yield new
+                continue
+            if new.key not in waiting:  # given up below
+                continue
+            outcome = _outcome(new, place.scheduler)
+            if outcome is None:  # its worker was lost before it was asked
+                news.put(new)
+                continue
+            index, _ = waiting.pop(new.key)
+            yield from outcome.events
+            if outcome.error is None:
+                results[index] = outcome.result
+                done += sizes[index]
+                yield Progress(done, sum(sizes), what)
+                continue
+            errors[index] = outcome.error
+            later = [key for key, (at, _) in waiting.items() if at > min(errors)]
+            client.cancel([waiting.pop(key)[1] for key in later], force=True)
+    finally:
+        client.unsubscribe_topic("all")
+        client.cancel([future for _, future in waiting.values()], force=True)
     if errors:
         raise errors[min(errors)]
     return [results[index] for index in range(len(items))]
 
 
-@contextmanager
-def _client(cluster: Cluster) -> Iterator[Client]:
-    """A line to the scheduler; a local cluster is ended with it."""
-    import dask
-    from dask.distributed import Client, LocalCluster
-
-    if cluster.scheduler is not None:
-        _knock(cluster.scheduler)
-        with Client(cluster.scheduler, timeout=ANSWER_S, set_as_default=False) as client:
-            yield client
-        return
-    quiet: dict[str, Any] = {
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
-        "distributed.worker.profile.enabled": False,
-        # Dask's own list has MALLOC_TRIM_THRESHOLD_ in it, by which each large array is paged anew
-        "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
-    }
-    with (
-        dask.config.set(quiet),
-        LocalCluster(
-            n_workers=cluster.workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=0,  # as in the plain run, the system decides
-            silence_logs=_NOTHING,  # what matters is raised
-        ) as local,
-        Client(local, timeout=ANSWER_S, set_as_default=False) as client,
-    ):
-        yield client
-
-
-def _knock(scheduler: str) -> None:
-    """Greet what is at that address, as Dask does.
-
-    In a thread of its own, since Dask waits without end for one that accepts a connection and
-    says nothing; and without a client, since half of one cannot be closed.
-    """
-    answers: SimpleQueue[Exception | None] = SimpleQueue()
-
-    async def greet() -> None:
-        from distributed.comm import connect
-        from distributed.security import Security
-
-        known = Security().get_connection_args("client")
-        comm = await connect(scheduler, timeout=ANSWER_S, **known)
-        await comm.close()
-
-    def wait() -> None:
-        try:
-            asyncio.run(greet())
-            answers.put(None)
-        except Exception as error:  # of the line, of TLS, of an address that is none
-            answers.put(error)
-
-    threading.Thread(target=wait, daemon=True).start()
-    try:
-        error = answers.get(timeout=ANSWER_S + 1)
-    except Empty:
-        error = TimeoutError()
-    if error is not None:
-        raise JobError(
-            f"{scheduler}: no Dask scheduler answers there (waited up to {ANSWER_S:g} s); "
-            "expected an address as `dask scheduler` prints it, such as tcp://10.0.0.5:8786"
-        ) from error
-
-
-def _outcome(future: Future[Any], cluster: Cluster) -> Outcome | None:
+def _outcome(future: Future[Any], scheduler: str | None) -> Outcome | None:
     """What came of one item, ``None`` if it has to come again; Dask's own troubles in words."""
     from dask.distributed import KilledWorker
 
-    where = cluster.scheduler or "the local cluster"
+    where = scheduler or "the local cluster"
     if future.status == "finished":
         try:
-            outcome: Outcome = future.result(timeout=ANSWER_S).opened()
+            outcome: Outcome = future.result(timeout=_GATHER_S).opened()
         except TimeoutError:
             return None
-        if outcome.error is not None and cluster.scheduler is not None:
+        if outcome.error is not None and scheduler is not None:
             outcome.error = _placed(outcome.error, outcome.host)
         return outcome
     if future.status != "error":
         return Outcome(error=JobError(f"{where}: the scheduler was lost; is it still running?"))
-    error = future.exception(timeout=ANSWER_S)
+    error = future.exception(timeout=_GATHER_S)
     if isinstance(error, KilledWorker):
         text = (
             f"{error.allowed_failures + 1} workers died of the same item, most likely for lack of "

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from napari_ct2mri import __version__
-from napari_ct2mri.app.workflows.models import weights_digest
+from napari_ct2mri.app.workflows.cluster import Place, over
+from napari_ct2mri.app.workflows.models import Model, load_model, weights_digest
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.jobs import Job, Notice
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from napari_ct2mri.pix2pix.checkpoint import Checkpoint
     from napari_ct2mri.pix2pix.engines import Engine, EngineName, Precision
 
-__all__ = ["Engines"]
+__all__ = ["Engines", "open_model"]
 
 
 class Engines:
@@ -70,13 +71,12 @@ class Engines:
                 "--precision int8 needs the engine openvino, or onnxruntime: "
                 "pip install 'napari-ct2mri[openvino]'"
             )
-        self._precision, self._published = precision, published
-        self.device = place.type
+        self._precision, self.device = precision, place.type
         self._open: dict[tuple[str, str], Engine] = {}
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """The same engine, on the same kind of device, to be opened where it is unpickled."""
-        return _again, (self._name, self._precision, self.device, self._published)
+    def __getstate__(self) -> dict[str, object]:
+        """Without what is open: the same engine, on the same kind of device, is opened anew."""
+        return self.__dict__ | {"_open": {}}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -122,8 +122,33 @@ class Engines:
         return engine
 
 
-def _again(engine: EngineName, precision: Precision, device: str, published: bool) -> Engines:
-    return Engines(engine, precision, device, published=published)
+def open_model(
+    model: str | Path | None,
+    engine: EngineName,
+    precision: Precision,
+    device: str,
+    place: Place | None,
+    *,
+    published: bool,
+) -> Job[tuple[Model, Engines]]:
+    """A model and what runs it; at ``place`` a worker looks, and only it needs torch.
+
+    Raises
+    ------
+    CheckpointError, ConfigError
+        If there is no such model, or the rest does not go together.
+    """
+    asked = model, engine, precision, device, published
+    (opened,) = yield from over(_open_model, [asked], place, what="models")
+    return opened
+
+
+def _open_model(
+    asked: tuple[str | Path | None, EngineName, Precision, str, bool],
+) -> Job[tuple[Model, Engines]]:
+    model, engine, precision, device, published = asked
+    yield from ()
+    return Model(*load_model(model)), Engines(engine, precision, device, published=published)
 
 
 def _cached(model: Checkpoint, contrast: str) -> Path:

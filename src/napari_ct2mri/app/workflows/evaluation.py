@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.app.workflows.baselines import Baselines, read_baselines
-from napari_ct2mri.app.workflows.cluster import Cluster, over
-from napari_ct2mri.app.workflows.engines import Engines
-from napari_ct2mri.app.workflows.models import load_model
+from napari_ct2mri.app.workflows.cluster import Place, over
+from napari_ct2mri.app.workflows.cluster_line import Cluster, at
+from napari_ct2mri.app.workflows.engines import open_model
 from napari_ct2mri.app.workflows.predictions import (
     FolderPredictions,
     ModelPredictions,
@@ -90,23 +90,22 @@ def evaluate(
     rows = _rows(whole, split, contrast)
     notes = []
     source: Predictions
-    if predictions is None:
-        name, checkpoint = load_model(model)
-        rows, left_out = makeable(rows, checkpoint)
-        notes += [left_out] if left_out else []
-        engines = Engines(engine, precision, device, published=published)
-        notes += ["computed in 8 bits"] if precision == "int8" else []
-        source = ModelPredictions(
-            name, checkpoint, engines, native=native, published=published, device=device
-        )
-    elif model is not None or native or published or (engine, precision) != ("auto", "float"):
-        raise ConfigError("--predictions are read, not made; leave --model and its flags out")
-    else:
-        source = FolderPredictions(predictions)
-        notes += source.doubts
-    for note in notes:
-        yield Notice(note)
-    measured = yield from _measure(source, rows, whole, cluster)
+    with at(cluster) as place:
+        if predictions is None:
+            opened = open_model(model, engine, precision, device, place, published=published)
+            found, engines = yield from opened
+            rows, left_out = makeable(rows, found)
+            notes += [left_out] if left_out else []
+            notes += ["computed in 8 bits"] if precision == "int8" else []
+            source = ModelPredictions(found, engines, native=native, published=published)
+        elif model is not None or native or published or (engine, precision) != ("auto", "float"):
+            raise ConfigError("--predictions are read, not made; leave --model and its flags out")
+        else:
+            source = FolderPredictions(predictions)
+            notes += source.doubts
+        for note in notes:
+            yield Notice(note)
+        measured = yield from _measure(source, rows, whole, place)
     report = measured.report((f"{pairs}, split {split}", *notes))
     return Evaluated(report, write_report(report, output))
 
@@ -215,7 +214,7 @@ class _Measuring:
 
 
 def _measure(
-    source: Predictions, rows: PairList, whole: PairList, cluster: Cluster | None
+    source: Predictions, rows: PairList, whole: PairList, place: Place | None
 ) -> Job[_Measured]:
     """Measure every patient of ``rows``, contrast by contrast."""
     groups = [
@@ -225,7 +224,7 @@ def _measure(
     ]
     task = _Measuring(source, whole)
     several = yield from over(
-        task, groups, cluster, what="pairs measured", size=lambda group: len(group.rows)
+        task, groups, place, what="pairs measured", size=lambda group: len(group.rows)
     )
     measured = _Measured()
     for each in several:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,49 @@ from napari_ct2mri.errors import CheckpointError
 if TYPE_CHECKING:
     from napari_ct2mri.pix2pix.checkpoint import Checkpoint
 
-__all__ = ["LoadedModel", "load_model", "weights_digest"]
+__all__ = ["Model", "load_model", "weights_digest"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedModel:
-    """A checkpoint and what to call it. Pickled it is its name and digest, and loaded anew."""
+class Model:
+    """A checkpoint and what to call it. Pickled, its weights stay behind, to be loaded anew.
 
-    name: str
-    checkpoint: Checkpoint
+    Attributes
+    ----------
+    name : str
+        A released model's, or the file's whole path.
+    contrasts : tuple of str
+    digest : str
+        SHA-256 over the lists of what it has seen.
+    """
 
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return _load_same, (self.name, _whole_digest(self.checkpoint))
+    def __init__(self, name: str, checkpoint: Checkpoint) -> None:
+        self.name, self.contrasts, self.digest = name, checkpoint.contrasts, checkpoint.digest
+        self._weights = ""  # their digest, once it is needed
+        self._checkpoint: Checkpoint | None = checkpoint
+
+    def __getstate__(self) -> dict[str, object]:
+        if self._checkpoint is not None and not self._weights:
+            self._weights = weights_digest(self._checkpoint)
+        return self.__dict__ | {"_checkpoint": None}
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The whole; in another process it is loaded when it is first asked for.
+
+        Raises
+        ------
+        CheckpointError
+            If another model lies there.
+        """
+        if self._checkpoint is None:
+            _, found = load_model(self.name)
+            if (weights_digest(found), found.digest) != (self._weights, self.digest):
+                raise CheckpointError(
+                    f"{self.name}: another model lies there than where it was first read; bring "
+                    "the same file to every machine"
+                )
+            self._checkpoint = found
+        return self._checkpoint
 
 
 def load_model(model: str | Path | None) -> tuple[str, Checkpoint]:
@@ -43,25 +74,8 @@ def load_model(model: str | Path | None) -> tuple[str, Checkpoint]:
 
 def weights_digest(model: Checkpoint) -> str:
     """Of weights and settings, SHA-256."""
-    import hashlib
-
     digest = hashlib.sha256(model.config.model.model_dump_json().encode())
     for name, tensor in sorted(model.weights.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _whole_digest(model: Checkpoint) -> str:
-    """Of weights, settings and of what it has seen."""
-    return f"{weights_digest(model)} {model.digest}"
-
-
-def _load_same(name: str, digest: str) -> LoadedModel:
-    found, checkpoint = load_model(name)
-    if _whole_digest(checkpoint) != digest:
-        raise CheckpointError(
-            f"{name}: another model lies there than where the command was given; bring the same "
-            "file to every machine"
-        )
-    return LoadedModel(found, checkpoint)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_ct2mri.app.workflows.files import prediction_path
 from napari_ct2mri.app.workflows.manifest import Manifest, read_manifest
-from napari_ct2mri.app.workflows.models import LoadedModel
+from napari_ct2mri.app.workflows.models import Model
 from napari_ct2mri.errors import CheckpointError, EvaluationError
 from napari_ct2mri.evaluation import Label
 from napari_ct2mri.jobs import Job, Progress
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from napari_ct2mri.app.workflows.engines import Engines
     from napari_ct2mri.app.workflows.reference import Reference
     from napari_ct2mri.imaging.fingerprint import Fingerprint
-    from napari_ct2mri.pix2pix.checkpoint import Checkpoint
     from napari_ct2mri.pix2pix.pairs import PairRow
     from napari_ct2mri.pix2pix.slices import PatientPair
 
@@ -61,22 +60,10 @@ class Seen:
 class ModelPredictions:
     """Runs a checkpoint on each patient, all its slices together."""
 
-    def __init__(
-        self,
-        name: str,
-        checkpoint: Checkpoint,
-        engines: Engines,
-        *,
-        native: bool,
-        published: bool,
-        device: str,
-    ) -> None:
-        self.name = Path(name).stem + (" as published" if published else "")
-        self._model, self._engines = LoadedModel(name, checkpoint), engines
-        self._native = native
-        self._published = published
-        self._device = device
-        self._seen = Seen(checkpoint.trained_on, checkpoint.selected_on)
+    def __init__(self, model: Model, engines: Engines, *, native: bool, published: bool) -> None:
+        self.name = Path(model.name).stem + (" as published" if published else "")
+        self._model, self._engines = model, engines
+        self._native, self._published = native, published
 
     def predict(self, reference: Reference) -> Job[Floats]:
         """Synthesize, and keep the slices that can be measured."""
@@ -92,13 +79,14 @@ class ModelPredictions:
             native=self._native,
             published=self._published,
             engine=engine,
-            device=self._device,
+            device=self._engines.device,
         )
         return mr.data[reference.slices].astype(np.float32, copy=False)
 
     def label(self, reference: Reference) -> Label:
         """By the checkpoint's own lists."""
-        return self._seen.label(reference)
+        model = self._model.checkpoint
+        return Seen(model.trained_on, model.selected_on).label(reference)
 
 
 class FolderPredictions:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from napari_ct2mri.app.workflows.cluster import Cluster, FilesWritten, over
-from napari_ct2mri.app.workflows.engines import Engines
+from napari_ct2mri.app.workflows.cluster import FilesWritten, over
+from napari_ct2mri.app.workflows.cluster_line import Cluster, at
+from napari_ct2mri.app.workflows.engines import Engines, open_model
 from napari_ct2mri.app.workflows.files import (
     Stack,
     is_pair_list,
@@ -19,7 +21,7 @@ from napari_ct2mri.app.workflows.files import (
 )
 from napari_ct2mri.app.workflows.manifest import NAME as MANIFEST
 from napari_ct2mri.app.workflows.manifest import Run, hashed, read_manifest, record_hashed
-from napari_ct2mri.app.workflows.models import LoadedModel, load_model
+from napari_ct2mri.app.workflows.models import Model, load_model
 from napari_ct2mri.errors import ConfigError, PairError
 from napari_ct2mri.imaging.volume import Modality, Volume
 from napari_ct2mri.jobs import Job, Notice
@@ -113,55 +115,57 @@ def synthesize(
     if cluster is not None:  # its workers are in other folders
         path, output = path.absolute(), output.absolute()
         spread = spread.absolute() if spread else None
-    name, checkpoint = load_model(model)
-    _check_contrast(checkpoint, contrast, name)
     if spread is not None:
         _check_spread(path, output, spread, published)
     if slices is not None:
         _check_slices(path, output)
-    engines = Engines(engine, precision, device, published=published)
-    items: list[PairList | Path] = [path]
-    if is_pair_list(path):
-        pairs, left_out = makeable(read_pairs(path), checkpoint, contrast)
-        if left_out:
-            yield Notice(left_out)
-        read_manifest(output)  # a damaged one is said before the work, not after it
-        items = [*pair_groups(pairs, contrast)]
-    task = _Synthesis(
-        output=output,
-        model=LoadedModel(name, checkpoint),
-        engines=engines,
-        contrast=contrast,
-        native=native,
-        published=published,
-        window=window,
-        slices=slices,
-        series=series,
-        modality=modality,
-        patient_data=patient_data,
-        spread=spread,
-    )
-    settings = {
-        "contrast": contrast,
-        "native": native,
-        "published": published,
-        "window": window.model_dump() if window else None,
-        "slices": [slices.start, slices.stop] if slices else None,
-        **engines.settings,
-    }
-    run = Run(model=name, digest=checkpoint.digest, settings=settings)
-    job = over(task, items, cluster, what="CTs", size=_size)
-    try:
-        done = yield from _recorded(job, run)
-    finally:
+    pairs = read_pairs(path) if is_pair_list(path) else None
+    items: list[PairList | Path] = []
+    with ExitStack() as last:
         if cluster is not None:
-            _sweep(output, items, contrast)
+            last.callback(_sweep, output, items, contrast)
+        place = last.enter_context(at(cluster))
+        opened = open_model(model, engine, precision, device, place, published=published)
+        found, engines = yield from opened
+        _check_contrast(found, contrast, found.name)
+        if pairs is None:
+            items.append(path)
+        else:
+            pairs, left_out = makeable(pairs, found, contrast)
+            if left_out:
+                yield Notice(left_out)
+            read_manifest(output)  # a damaged one is said before the work, not after it
+            items += pair_groups(pairs, contrast)
+        task = _Synthesis(
+            output=output,
+            model=found,
+            engines=engines,
+            contrast=contrast,
+            native=native,
+            published=published,
+            window=window,
+            slices=slices,
+            series=series,
+            modality=modality,
+            patient_data=patient_data,
+            spread=spread,
+        )
+        settings = {
+            "contrast": contrast,
+            "native": native,
+            "published": published,
+            "window": window.model_dump() if window else None,
+            "slices": [slices.start, slices.stop] if slices else None,
+            **engines.settings,
+        }
+        run = Run(model=found.name, digest=found.digest, settings=settings)
+        done = yield from _recorded(over(task, items, place, what="CTs", size=_size), run)
     written = [each for several in done for each in several]
     outputs = [file for each in written for file, _ in each.files]
     if spread is not None:
         outputs.append(spread)
     slices_made = sum(each.slices for each in written)
-    return Synthesized(tuple(outputs), written[-1].folder / MANIFEST, name, slices_made)
+    return Synthesized(tuple(outputs), written[-1].folder / MANIFEST, found.name, slices_made)
 
 
 def _recorded(job: Job[R], run: Run) -> Job[R]:
@@ -198,7 +202,7 @@ class _Synthesis:
     """Makes and writes the MR of INPUT, or of the rows of one patient and contrast."""
 
     output: Path
-    model: LoadedModel
+    model: Model
     engines: Engines
     contrast: str | None
     native: bool
@@ -308,7 +312,7 @@ def synthesize_volume(
 
 
 def makeable(
-    pairs: PairList, checkpoint: Checkpoint, contrast: str | None = None
+    pairs: PairList, model: Model | Checkpoint, contrast: str | None = None
 ) -> tuple[PairList, str]:
     """The rows whose contrast the model makes (all, if asked for one that it makes).
 
@@ -322,7 +326,7 @@ def makeable(
     PairError
         If no row is left.
     """
-    made = checkpoint.contrasts
+    made = model.contrasts
     rows = tuple(row for row in pairs.rows if contrast or row.contrast in made)
     others = [c for c in pairs.contrasts if c not in made and not contrast]
     sentence = (
@@ -363,7 +367,7 @@ def _check_slices(path: Path, output: Path) -> None:
         )
 
 
-def _check_contrast(checkpoint: Checkpoint, contrast: str | None, name: str) -> None:
+def _check_contrast(checkpoint: Model | Checkpoint, contrast: str | None, name: str) -> None:
     """Say it before anything is read."""
     if contrast is not None and contrast not in checkpoint.contrasts:
         raise ConfigError(
