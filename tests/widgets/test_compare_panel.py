@@ -130,7 +130,7 @@ def test_a_synthetic_mr_against_the_real_one(
 
     look_at_maps(viewer, case)
     look_at_figures(viewer, panel_)
-    look_at_slices(viewer, panel_, qtbot)
+    look_at_slices(viewer, panel_, qtbot, case)
     look_along_a_line(viewer, panel_, qtbot, case)
     save_the_report(panel_, qtbot, settle, told, model, tmp_path)
 
@@ -174,7 +174,7 @@ def look_at_figures(viewer: Viewer, panel_: Any) -> None:
     assert panel_.tabs.isVisible()
 
 
-def look_at_slices(viewer: Viewer, panel_: Any, qtbot: QtBot) -> None:
+def look_at_slices(viewer: Viewer, panel_: Any, qtbot: QtBot, case: Case) -> None:
     """A row that is clicked brings its slice into view, whatever the order; and back."""
     slices = panel_.slices
     panel_.tabs.setCurrentWidget(slices)

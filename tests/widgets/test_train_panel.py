@@ -24,14 +24,15 @@ from conftest import PATIENCE_MS, SMALL, OpenPanel
 from napari_ct2mri.app import workflows
 from napari_ct2mri.app.cli import main
 from napari_ct2mri.config import TrainConfig
-from napari_ct2mri.errors import Ct2MriError, JobError
+from napari_ct2mri.errors import Ct2MriError, JobCancelled, JobError
 from napari_ct2mri.imaging.io import read_volume
-from napari_ct2mri.jobs import EpochDone, Event, Job, Preview, Progress
+from napari_ct2mri.jobs import EpochDone, Event, Job, Preview, Progress, run_job
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint, read_header
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.pix2pix.state_file import read_state
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.layers import add_volume
+from napari_ct2mri.widgets.runs import open_run
 
 Settle = Callable[[Any], None]
 LONG = 1000  # epochs: longer than any test waits
@@ -333,6 +334,29 @@ def test_a_run_of_another_day_is_opened_and_goes_on(
     settle(train)
     assert states(train) == [("m", "done")]
     assert read_header(output).history[-1].epoch == 60
+
+
+def test_a_run_of_another_day_knows_the_one_contrast_it_learns(tmp_path: Path) -> None:
+    """Its model makes more, as the one it started from did, and its pairs show more."""
+    ct, mr = head_pair()
+    entries = [tasks.PairEntry(ct, mr, "ada", name, "train") for name in ("T2", "T1")]
+    leaves = SMALL | {"width": 4, "epochs": 1}
+    both, one = tmp_path / "both.safetensors", tmp_path / "one.safetensors"
+    run_job(tasks.train(entries, both, "default", leaves), lambda event: None)
+    seen: list[Event] = []
+    job = tasks.train(
+        entries, one, "default", {"threads": 1, "epochs": 2}, contrast="T1", init=both
+    )
+    with pytest.raises(JobCancelled):
+        run_job(job, seen.append, lambda: isinstance(seen[-1], EpochDone))
+    steps = [e for e in seen if isinstance(e, Progress) and e.what == "steps of epoch 1"]
+    assert {step.epochs for step in steps} == {(0, 2)}
+    run = open_run(one)
+    assert (run.state, run.contrast) == ("stopped", None)  # the panel need not know
+    assert read_header(one).config.model.contrasts == ("T2", "T1")
+    run_job(tasks.resume(run.pairs, one, contrast=run.contrast), lambda event: None)
+    assert len(read_state(one).history) == 2
+    assert read_state(one).contrast == "T1"
 
 
 def test_one_training_at_a_time(
