@@ -36,6 +36,7 @@ R = TypeVar("R")
 
 _GATHER_S = 8.0  # how long a finished result may take to come
 _GLANCE_S = 0.5  # how often a waiting job looks whether it was cancelled
+_FAILED: dict[str, int] = {}  # by run, the first item, in order, that is known to have failed
 _ONE_AT_A_TIME = threading.Lock()  # an engine is not run by two threads of a worker
 
 
@@ -101,8 +102,8 @@ def over(
     Raises
     ------
     Ct2MriError
-        That of the first item, in order, that failed; those before it are done. On a cluster some
-        after it may be, too.
+        That of the first item, in order, that failed; those before it are done. On a cluster
+        those are, too, that had begun.
     JobError
         If the scheduler is lost, or a worker is of another version.
     """
@@ -128,7 +129,7 @@ def _there(
     sizes: Sequence[int],
 ) -> Job[list[R]]:
     """Hand out all items, and wait."""
-    sealed_task, version = Sealed.of(task), napari_ct2mri.__version__
+    sealed_task, version, run = Sealed.of(task), napari_ct2mri.__version__, uuid4().hex
     results: dict[int, R] = {}
     errors: dict[int, Ct2MriError] = {}
     waiting: dict[str, tuple[int, Future[Any]]] = {}  # by key
@@ -145,9 +146,12 @@ def _there(
     try:
         for index, item in enumerate(items):
             key = f"ct2mri-{uuid4().hex}"  # says nothing, unlike one that Dask makes
-            future = client.submit(_work, version, sealed_task, Sealed.of(item), key=key)
+            which = run, index
+            future = client.submit(_work, version, which, sealed_task, Sealed.of(item), key=key)
             waiting[key] = index, future
             future.add_done_callback(news.put)
+        if not client.nthreads():
+            yield Notice("the scheduler has no workers yet; the work waits for one")
         done = 0
         yield Progress(0, sum(sizes), what)
         while waiting:
@@ -159,22 +163,19 @@ def _there(
             if isinstance(new, Notice):
                 yield new
                 continue
-            if new.key not in waiting:  # given up below
-                continue
             outcome = _outcome(new, place.scheduler)
             if outcome is None:  # its worker was lost before it was asked
                 news.put(new)
                 continue
-            index, _ = waiting.pop(new.key)
+            index, _ = waiting.pop(str(new.key))
             yield from outcome.events
-            if outcome.error is None:
+            if outcome.error is not None:
+                errors[index] = outcome.error
+                client.run(_give_up, run, min(errors), on_error="ignore")
+            elif not outcome.is_skipped:
                 results[index] = outcome.result
                 done += sizes[index]
                 yield Progress(done, sum(sizes), what)
-                continue
-            errors[index] = outcome.error
-            later = [key for key, (at, _) in waiting.items() if at > min(errors)]
-            client.cancel([waiting.pop(key)[1] for key in later], force=True)
     finally:
         client.unsubscribe_topic("all")
         client.cancel([future for _, future in waiting.values()], force=True)
@@ -184,7 +185,7 @@ def _there(
 
 
 def _outcome(future: Future[Any], scheduler: str | None) -> Outcome | None:
-    """What came of one item, ``None`` if it has to come again; Dask's own troubles in words."""
+    """What came of one item, ``None`` if it has to come again; Dask's own troubles are raised."""
     from dask.distributed import KilledWorker
 
     where = scheduler or "the local cluster"
@@ -197,7 +198,7 @@ def _outcome(future: Future[Any], scheduler: str | None) -> Outcome | None:
             outcome.error = _placed(outcome.error, outcome.host)
         return outcome
     if future.status != "error":
-        return Outcome(error=JobError(f"{where}: the scheduler was lost; is it still running?"))
+        raise JobError(f"{where}: the scheduler was lost; is it still running?")
     error = future.exception(timeout=_GATHER_S)
     if isinstance(error, KilledWorker):
         text = (
@@ -210,7 +211,7 @@ def _outcome(future: Future[Any], scheduler: str | None) -> Outcome | None:
             f"{type(error).__name__}: {lines[0] if lines else ''} (is napari-ct2mri "
             f"{napari_ct2mri.__version__} installed at the scheduler and at every worker?)"
         )
-    return Outcome(error=JobError(f"{where}: {text}"))
+    raise JobError(f"{where}: {text}")
 
 
 def _placed(error: Ct2MriError, host: str) -> Ct2MriError:
@@ -250,10 +251,16 @@ class Outcome:
     result: Any = None
     events: list[Event] = field(default_factory=list)
     error: Ct2MriError | None = None
+    is_skipped: bool = False
     host: str = ""
 
 
-def _work(version: str, task: Sealed, item: Sealed) -> Sealed:
+def _give_up(run: str, failed: int) -> None:
+    """Begin no item after this one; what has begun is finished, so that every file is heard of."""
+    _FAILED[run] = failed
+
+
+def _work(version: str, which: tuple[str, int], task: Sealed, item: Sealed) -> Sealed:
     """Do one item, in a worker; errors are results, so that no log of Dask names them."""
     from dask.distributed import get_worker
 
@@ -271,6 +278,9 @@ def _work(version: str, task: Sealed, item: Sealed) -> Sealed:
             outcome.events.append(event)
 
     with _ONE_AT_A_TIME:
+        run, index = which
+        if index > _FAILED.get(run, index):
+            return Sealed.of(Outcome(is_skipped=True))
         try:
             _check_version(version)
             job = _opened_task(task.data)(item.opened())

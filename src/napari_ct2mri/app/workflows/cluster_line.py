@@ -26,7 +26,7 @@ MAX_WORKERS = 1024
 ANSWER_S = 8.0
 """How long a scheduler may take to answer."""
 
-_NOTHING = logging.CRITICAL + 1  # is logged
+_NOTHING = logging.CRITICAL + 1  # is logged in this process; what matters is raised
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
 
 
@@ -80,10 +80,14 @@ def at(cluster: Cluster | None) -> Iterator[Place | None]:
         return
     import dask
     from dask.distributed import Client, LocalCluster
+    from distributed.utils import silence_logging_cmgr
 
     if cluster.scheduler is not None:
         _knock(cluster.scheduler)
-        with Client(cluster.scheduler, timeout=ANSWER_S, set_as_default=False) as client:
+        with (
+            silence_logging_cmgr(_NOTHING),
+            Client(cluster.scheduler, timeout=ANSWER_S, set_as_default=False) as client,
+        ):
             yield Place(client, cluster.scheduler)
         return
     quiet: dict[str, Any] = {
@@ -102,7 +106,7 @@ def at(cluster: Cluster | None) -> Iterator[Place | None]:
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             memory_limit=0,  # as in the plain run, the system decides
-            silence_logs=_NOTHING,  # what matters is raised
+            silence_logs=_NOTHING,
         )
     with local, Client(local, timeout=ANSWER_S, set_as_default=False) as client:
         yield Place(client, None)
