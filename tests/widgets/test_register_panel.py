@@ -122,7 +122,7 @@ def test_a_moved_head_is_found_looked_at_and_paired(
     assert register.look.overlay is None
     register.open_pairs(tmp_path / "pairs.csv")
     assert register.counted.text() == "1 pair of 1 patient (T1): 1 train"
-    assert register.table.item(0, 1).text() == "ada\nT2, train"
+    assert register.table.item(0, 1).text() == "ada\nT1, train"
 
 
 # ------------------------------------------------------------------ refusals
