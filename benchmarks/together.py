@@ -1,4 +1,4 @@
-"""Throughput of training on several processes: ``python benchmarks/distributed.py``.
+"""Throughput of training on several processes: ``python benchmarks/together.py``.
 
 Two processes, one thread each, that train one model together, against the same two training a model
 each, with as many slices a step: in turns, in one run. A round is some steps of each; all start
