@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
+from unicodedata import normalize
 
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QFontDatabase, QResizeEvent, QTextOption
+from qtpy.QtCore import QEvent, QMimeData, Qt
+from qtpy.QtGui import QFontDatabase, QResizeEvent
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPlainTextEdit, QPushButton, QWidget
 
 from napari_ct2mri.pix2pix.zoo import models
 
 __all__ = ["CommandLine", "file_name", "model_name"]
 
-_NOT_IN_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]')  # of files and folders, on any system
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+-]+")  # of files, in any shell, without quotes
 _LONGEST = 80
 
 
@@ -33,7 +36,7 @@ class CommandLine(QWidget):
 
     def show_command(self, text: str) -> None:
         """Show ``text``."""
-        self.line.setPlainText(text)
+        self.line.show_command(text)
 
     def _copy(self) -> None:
         QApplication.clipboard().setText(self.line.text())
@@ -46,25 +49,33 @@ def model_name(path: str | Path) -> str:
 
 
 def file_name(text: str, otherwise: str) -> str:
-    """``text``, fit to name a file or a folder; ``otherwise`` where nothing is left of it."""
-    return _NOT_IN_NAMES.sub("_", text)[:_LONGEST].strip(". ") or otherwise
+    """``text``, fit to name a file or folder in ASCII without blanks; ``otherwise`` if empty."""
+    plain = normalize("NFKD", text).encode("ascii", "ignore").decode()  # é becomes e
+    return _NOT_IN_NAMES.sub("-", plain)[:_LONGEST].strip("-.") or otherwise
 
 
 class _Line(QPlainTextEdit):
-    """Read-only text, broken where the panel ends and as high as it needs to be."""
+    """Read-only text, broken between arguments alone, as high as it needs to be; else it scrolls.
+
+    A path or UID that is broken can neither be read nor copied by hand.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._command = ""
         self.setReadOnly(True)
         self.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self.setWordWrapMode(QTextOption.WrapMode.WrapAnywhere)  # a path has no blanks
-        for set_policy in (self.setHorizontalScrollBarPolicy, self.setVerticalScrollBarPolicy):
-            set_policy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.textChanged.connect(self._fit)
+        self.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
     def text(self) -> str:
         """The line without its breaks."""
-        return str(self.toPlainText())
+        return self._command
+
+    def show_command(self, text: str) -> None:
+        """Show ``text``, words as :func:`shlex.join` has them."""
+        self._command = text
+        self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         """Break it anew."""
@@ -77,9 +88,37 @@ class _Line(QPlainTextEdit):
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self._fit()
 
+    def createMimeDataFromSelection(self) -> QMimeData:  # noqa: N802
+        """What is copied by hand has no breaks either."""
+        data = QMimeData()
+        data.setText(self.textCursor().selection().toPlainText().replace("\n", " "))
+        return data
+
     def _fit(self) -> None:
-        lines = self.document().documentLayout().documentSize().height()  # counts, of plain text
-        rim = self.frameWidth() + self.document().documentMargin()
+        metrics, margin = self.fontMetrics(), 2 * ceil(self.document().documentMargin())
+        room = self.viewport().width() - margin
+        lines = _broken(self._command, lambda line: metrics.horizontalAdvance(line) <= room)
+        if (text := "\n".join(lines)) != self.toPlainText():
+            self.setPlainText(text)
         margins = self.contentsMargins()
-        outside = 2 * rim + margins.top() + margins.bottom()
-        self.setFixedHeight(ceil(max(1, lines) * self.fontMetrics().lineSpacing() + outside))
+        height = 2 * self.frameWidth() + margin + margins.top() + margins.bottom()
+        is_cut = max(map(metrics.horizontalAdvance, lines)) > room
+        policy = Qt.ScrollBarPolicy
+        self.setHorizontalScrollBarPolicy(
+            policy.ScrollBarAlwaysOn if is_cut else policy.ScrollBarAlwaysOff
+        )
+        if is_cut:
+            height += self.horizontalScrollBar().sizeHint().height()
+        self.setFixedHeight(len(lines) * ceil(metrics.lineSpacing()) + height)
+
+
+def _broken(command: str, fits: Callable[[str], bool]) -> list[str]:
+    """Lines that fit, one at least; a word that does not has a line of its own."""
+    lines = [""]
+    for word in map(shlex.quote, shlex.split(command)):
+        longer = f"{lines[-1]} {word}".lstrip()
+        if not lines[-1] or fits(longer):
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

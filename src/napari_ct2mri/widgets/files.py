@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_ct2mri.widgets.layers import KEY, LayerData, data_to_volume, volume_to_layer_data
+from napari_ct2mri.widgets.layers import (
+    KEY,
+    LayerData,
+    data_to_volume,
+    layer_origin,
+    volume_to_layer_data,
+)
 
-__all__ = ["get_reader", "layer_name", "read_layers", "sample_head", "write_image"]
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+__all__ = [
+    "get_reader",
+    "layer_name",
+    "read_layers",
+    "sample_head",
+    "set_patient_data",
+    "write_image",
+]
 
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
@@ -42,15 +59,25 @@ def read_layers(path: Path) -> list[LayerData]:
 def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
     """Write one image layer on its exact grid; voxels as they are, whatever is shown.
 
-    A path that ends in ``.dcm`` is a new folder for a series, of a synthetic MR alone.
+    A path that ends in ``.dcm`` is a new folder for a series, of a synthetic MR alone; whether it
+    belongs to the patient, :func:`set_patient_data` says.
     """
     from napari_ct2mri.imaging.dicom_out import Derivation
     from napari_ct2mri.imaging.io import write_volume
 
     origin = (attributes.get("metadata") or {}).get(KEY)
-    made = Derivation(origin.model, origin.contrast) if origin and origin.model else None
+    made = None
+    if origin and origin.model:
+        made = Derivation(origin.model, origin.contrast, origin.patient_data)
     write_volume(data_to_volume(data, attributes), Path(path), derivation=made)
     return [path]
+
+
+def set_patient_data(layers: Iterable[Layer], *, is_wanted: bool) -> None:
+    """Say whether DICOM series of these layers will belong to their CT's patient and study."""
+    for layer in layers:
+        if origin := layer_origin(layer):
+            layer.metadata[KEY] = replace(origin, patient_data=is_wanted)
 
 
 def sample_head() -> list[LayerData]:

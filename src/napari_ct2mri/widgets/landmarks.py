@@ -20,6 +20,7 @@ __all__ = ["LandmarkChooser"]
 
 _COLOURS = {"CT": "#ffbe00", "MR": "#33bbee"}
 _SIZE_PX = 9
+_BESIDE = (0, -6, 6)  # a point's number, z, y, x
 _TIP = (
     "For heads that lie far apart, or where the result is unsure: mark three places or more in "
     "both images, in the same order (bridge of the nose, both ears ...). The search starts there."
@@ -59,6 +60,7 @@ class LandmarkChooser(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.combo, 1)
         row.addWidget(self.mark)
+        self.combo.currentIndexChanged.connect(self._number_chosen)
         for event in ("inserted", "removed", "renamed"):
             viewer.layers.events[event].connect(self._refill)
         self._refill()
@@ -85,6 +87,17 @@ class LandmarkChooser(QWidget):
         self._viewer.layers.selection.active = points
         points.mode = "add"
 
+    def _number_chosen(self, _: int) -> None:
+        """Number the points that are chosen, whoever made them, and those that will be set."""
+        points = self.layer()
+        if points is None or points.ndim != 3:  # what is no volume's is refused when it starts
+            return
+        points.events.data.connect(_number)  # once, however often it is chosen
+        _write_numbers(points)
+        if "{number}" not in str(points.text.string):
+            colour = _COLOURS[self._what]
+            points.text = {"string": "{number}", "color": colour, "translation": _BESIDE}
+
     def _volume(self) -> Layer:
         image = self._image.required()
         if image.ndim != 3:
@@ -101,11 +114,9 @@ class LandmarkChooser(QWidget):
             size=_SIZE_PX,
             face_color=_COLOURS[self._what],
             features={"number": np.zeros(0, np.int64)},
-            text={"string": "{number}", "color": _COLOURS[self._what], "translation": [0, -6, 6]},
             units=image.units,
             axis_labels=image.axis_labels,
         )
-        points.events.data.connect(_number)
         self.select(points)
         return points
 
@@ -128,7 +139,12 @@ class LandmarkChooser(QWidget):
 
 def _number(event: Event) -> None:
     """Write each point's number beside it."""
-    points = event.source
-    count = len(points.data)
-    if list(points.features["number"]) != list(range(1, count + 1)):
-        points.features = {"number": np.arange(1, count + 1)}
+    _write_numbers(event.source)
+
+
+def _write_numbers(points: Points) -> None:
+    features = points.features.copy()  # a person's own columns stay
+    numbers = np.arange(1, len(features) + 1)
+    if "number" not in features or list(features["number"]) != list(numbers):
+        features["number"] = numbers
+        points.features = features

@@ -85,6 +85,8 @@ def _choose(combo: QComboBox, text: str) -> None:
     index = combo.findText(text)
     if index >= 0:
         combo.setCurrentIndex(index)
+    elif combo.isEditable():
+        combo.setEditText(text)
 
 
 def _write_path(line: QLineEdit, text: str) -> None:

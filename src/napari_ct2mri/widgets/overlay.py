@@ -27,8 +27,8 @@ class Overlay:
     """A layer on a CT's grid in which CT and MR stand side by side, each as its layer shows it.
 
     Made slice by slice while somebody looks (:class:`~napari_ct2mri.imaging.blend.Blend`); it
-    ends with any of the three layers. Other images are hidden meanwhile: an MR where it lay
-    before would look out from under it.
+    ends with any of the three layers. Other images are hidden meanwhile, unless somebody shows
+    them: an MR where it lay before would look out from under it.
 
     Parameters
     ----------
@@ -64,9 +64,11 @@ class Overlay:
         shown, moving = layer_to_shown(ct, "CT"), layer_to_shown(mr, "MR")
         self._blend = Blend(shown, moving, (_look(ct), _look(mr)), Checkerboard())
         self._hidden = [layer for layer in viewer.layers if layer.visible and _is_image(layer)]
+        self._touched: set[Layer] = set()  # of those, by somebody else
         self.layer = self._add(name)
         for hidden in self._hidden:
             hidden.visible = False
+            hidden.events.visible.connect(self._follow_visible)
         self._sources = [
             layer.events[name] for layer in (ct, mr) for name in ("contrast_limits", "colormap")
         ]
@@ -128,9 +130,15 @@ class Overlay:
         for source in self._sources:
             source.disconnect(self._follow_look)
         for hidden in self._hidden:
-            hidden.visible = True
+            hidden.events.visible.disconnect(self._follow_visible)
+            if hidden not in self._touched:
+                hidden.visible = True
         self._viewer.dims.events.order.disconnect(self._turn)
         self._viewer.layers.events.removed.disconnect(self._follow_removed)
+
+    def _follow_visible(self, event: Event) -> None:
+        """A hidden layer that somebody shows, or hides again, is left as they have it."""
+        self._touched.add(event.source)
 
     def _drag(self, layer: Any, event: Any) -> Iterator[None]:
         """Move the line with the mouse, while the camera holds still."""

@@ -22,7 +22,7 @@ from napari_ct2mri.app import workflows
 from napari_ct2mri.errors import VolumeError
 from napari_ct2mri.pix2pix.pairs import Split, read_pairs
 from napari_ct2mri.widgets import tasks
-from napari_ct2mri.widgets.command_line import CommandLine
+from napari_ct2mri.widgets.command_line import CommandLine, file_name
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
 from napari_ct2mri.widgets.landmarks import LandmarkChooser
 from napari_ct2mri.widgets.layer_pairs import REGISTERED, file_of, pairs_of
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 __all__ = ["RegisterPanel"]
 
 _CSV = "Pair lists (*.csv)"
+_POINTS = "Landmarks (*.csv)"
+_LANDMARKS = "--landmarks"
+_POINTS_TIP = (
+    "The file that the command reads: columns ct_x,ct_y,ct_z,mr_x,mr_y,mr_z, LPS mm, a pair a row. "
+    "What napari saves of a points layer is another."
+)
 _CONTRASTS = ("T2", "T1", "PD", "FLAIR")
 _KINDS = (
     ("rigid", "move and turn (rigid)", "The head keeps its size: right for one person's images."),
@@ -54,14 +60,23 @@ _KINDS = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Made:
-    """A registered layer, what of, and how it is made in a terminal; empty if it cannot be."""
+    """A registered layer, what of, and how it is made in a terminal.
+
+    Attributes
+    ----------
+    words : list of str
+        Of the command line; none where it cannot be.
+    landmarks : Landmarks or None
+        Where the search started; the command line reads them from a file.
+    """
 
     ct: Layer
     mr: Layer
     layer: Image
-    command: str
+    words: list[str]
+    landmarks: Landmarks | None
 
 
 class RegisterPanel(Panel):
@@ -94,7 +109,7 @@ class RegisterPanel(Panel):
         volumes = to_register(ct, mr)
         landmarks, kind = self._landmarks(ct, mr), self.kind.currentData()
         self.run(
-            partial(self._show, ct, mr, "" if landmarks else _as_command(ct, mr, kind)),
+            partial(self._show, ct, mr, _as_command(ct, mr, kind, landmarks), landmarks),
             workflows.register_volumes,
             *volumes,
             kind=kind,
@@ -116,7 +131,14 @@ class RegisterPanel(Panel):
             )
         return landmarks_of(ct, points[0], mr, points[1])
 
-    def _show(self, ct: Layer, mr: Layer, command: str, registered: Registered) -> None:
+    def _show(
+        self,
+        ct: Layer,
+        mr: Layer,
+        words: list[str],
+        landmarks: Landmarks | None,
+        registered: Registered,
+    ) -> None:
         """Add the registered MR, say how it was moved, and show both in one picture."""
         if ct not in self.viewer.layers or mr not in self.viewer.layers:
             return  # it ended before the word that a layer is gone came to it
@@ -129,7 +151,7 @@ class RegisterPanel(Panel):
             attributes[key] = getattr(mr, key)
         layer = self.viewer.add_image(data, **attributes)
         layer.contrast_limits_range = mr.contrast_limits_range
-        self._made.append(_Made(ct, mr, layer, command))
+        self._made.append(_Made(ct, mr, layer, words, landmarks))
         self._chosen()
         if self.registered() is layer:
             self.look.show_after()
@@ -145,8 +167,9 @@ class RegisterPanel(Panel):
             f"<b>{found.after:.3f}</b> after.<br>{verdict}"
         )
         self.result.show()
-        self.command.show_command(made.command)
-        self.command.setVisible(bool(made.command))
+        self.command.show_command(shlex.join(made.words))
+        self.command.setVisible(bool(made.words))
+        self.save_points.setVisible(made.landmarks is not None and bool(made.words))
 
     def _follow_removed(self, event: Event) -> None:
         """A registration of a layer that is gone is of no use to anybody."""
@@ -177,10 +200,22 @@ class RegisterPanel(Panel):
         if made is None:
             self.result.hide()
             self.command.hide()
+            self.save_points.hide()
         else:
             self._tell(made)
         self.look.follow(self.ct.layer(), self.mr.layer(), self.registered())
         self._say_pair()
+
+    def save_landmarks(self, path: Path) -> None:
+        """Write the landmarks that the newest registration started from, for its command line."""
+        made = self._newest()
+        assert made is not None
+        assert made.landmarks is not None
+        with self.telling():
+            workflows.write_landmarks(path.absolute(), made.landmarks)
+            made.words[made.words.index(_LANDMARKS) + 1] = str(path.absolute())
+            self._tell(made)
+            self.say(f"saved as {path}")
 
     # ------------------------------------------------------------ pairs
 
@@ -253,7 +288,10 @@ class RegisterPanel(Panel):
         self.result = _words()
         self.command = CommandLine()
         self.command.setToolTip("The same in a terminal.")
-        for part in (self.result, self.command):
+        self.save_points = QPushButton("Save landmarks for it…")
+        self.save_points.setToolTip(_POINTS_TIP)
+        self.save_points.clicked.connect(self._browse_points)
+        for part in (self.result, self.command, self.save_points):
             part.hide()
             self.body.addWidget(part)
 
@@ -308,6 +346,14 @@ class RegisterPanel(Panel):
         if path:
             self.open_pairs(Path(path))
 
+    def _browse_points(self) -> None:
+        made = self._newest()
+        assert made is not None
+        default = made.words[made.words.index(_LANDMARKS) + 1]
+        path, _ = QFileDialog.getSaveFileName(self, "Save the landmarks", default, _POINTS)
+        if path:
+            self.save_landmarks(Path(path))
+
     def _browse_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save the pair list", "pairs.csv", _CSV)
         if path:
@@ -323,17 +369,19 @@ class RegisterPanel(Panel):
         return handled
 
 
-def _as_command(ct: Layer, mr: Layer, kind: str) -> str:
-    """What a terminal would be told; empty where a layer is in no file as it is shown."""
+def _as_command(ct: Layer, mr: Layer, kind: str, landmarks: Landmarks | None) -> list[str]:
+    """What a terminal would be told; nothing where a layer is in no file as it is shown."""
     of_ct, of_mr = file_of(ct, "CT"), file_of(mr, "MR")
     if of_ct is None or of_mr is None:
-        return ""
+        return []
     (ct_path, series), (mr_path, mr_series) = of_ct, of_mr
-    words = ["ct2mri", "register", str(ct_path), str(mr_path), f"{mr.name}-on-{ct.name}.nii.gz"]
+    name = file_name(f"{mr.name}-on-{ct.name}", "registered")
+    words = ["ct2mri", "register", str(ct_path), str(mr_path), f"{name}.nii.gz"]
     words += ["--kind", kind]
     for flag, uid in (("--series", series), ("--mr-series", mr_series)):
         words += [flag, uid] if uid else []
-    return shlex.join(words)
+    words += [_LANDMARKS, f"{name}-landmarks.csv"] if landmarks else []
+    return words
 
 
 def _words() -> QLabel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone
 from napari_ct2mri.widgets.card import CardView
 from napari_ct2mri.widgets.command_line import CommandLine, file_name, model_name
 from napari_ct2mri.widgets.engine_choice import EngineChoice
+from napari_ct2mri.widgets.files import set_patient_data
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
 from napari_ct2mri.widgets.layer_pairs import file_of
 from napari_ct2mri.widgets.layers import KEY, layer_to_shown, synthetic_attributes
@@ -39,6 +41,11 @@ _SPREAD_SHOWN = 0.1
 
 _SPREAD_TIP = (
     f"A second layer: {MEANING}. An error that both share has none. It takes twice as long."
+)
+
+_PATIENT_TIP = (
+    "File > Save Selected Layers as NAME.dcm writes patient and study as the CT's files have them. "
+    "Without, the series is nobody's, and nothing in it leads to the CT."
 )
 
 
@@ -91,6 +98,7 @@ class SynthesizePanel(Panel):
         super().__init__(viewer, "Synthesize")
         self._mr: _Stream | None = None
         self._spread: _Stream | None = None
+        self._commands: Sequence[str] = "", ""  # without and with patient data
         form = self.section("CT to MR")
         self.ct = LayerChooser(self.viewer, "CT", "CT")
         self.model = ModelChooser()
@@ -105,6 +113,10 @@ class SynthesizePanel(Panel):
         form.addRow(self.card)
         form.addRow("Contrast", self.contrast)
         form.addRow("Spread", self.with_spread)
+        self.patient_data = QCheckBox("patient data in DICOM")
+        self.patient_data.setChecked(True)
+        self.patient_data.setToolTip(_PATIENT_TIP)
+        form.addRow("Saving", self.patient_data)
         self.engine = EngineChoice()
         form.addRow(self.engine)
         self.meaning = _words(_SPREAD_TIP)
@@ -113,10 +125,12 @@ class SynthesizePanel(Panel):
         self.made = _words()
         self.command = CommandLine()
         self.command.setToolTip("The same in a terminal.")
-        self._tell("")
+        self._tell()
         for part in (self.meaning, _words(RESEARCH_ONLY), self.made, self.command):
             self.body.addWidget(part)
         self.body.addStretch(1)
+        self.patient_data.toggled.connect(self._follow_patient_data)
+        self.viewer.layers.events.inserted.connect(self._follow_patient_data)
         self.ct.currentIndexChanged.connect(self._follow_ct)
         self.model.changed.connect(self._follow_model)
         self.model.failed.connect(self._failed)
@@ -126,6 +140,7 @@ class SynthesizePanel(Panel):
             model=self.model,
             contrast=self.contrast,
             spread=self.with_spread,
+            patient_data=self.patient_data,
             engine=self.engine.engine,
             precision=self.engine.precision,
         )
@@ -137,11 +152,13 @@ class SynthesizePanel(Panel):
         contrast, spread = self.contrast.currentText() or None, self.with_spread.isChecked()
         ct, name = layer_to_shown(source, "CT"), model_name(model.path)
         slices, (engine, precision) = self.slices.wanted(source), self.engine.chosen()
-        command = _as_command(source, ct, name, contrast, slices, spread)
-        if command:
-            command = f"{command} --engine {engine} --precision {precision}"
+        tail = f" --engine {engine} --precision {precision}"
+        commands = [
+            command and command + tail
+            for command in _as_commands(source, ct, name, contrast, slices, spread)
+        ]
         self.run(
-            partial(self._finish, command),
+            partial(self._finish, commands),
             workflows.synthesize_volume,
             ct,
             model=model.path,
@@ -151,7 +168,7 @@ class SynthesizePanel(Panel):
             precision=precision,
             spread=spread,
         )
-        self._tell("")
+        self._tell()
         made = contrast or "MR"
         attributes = synthetic_attributes(source, ct, name, made, slices)
         if precision != "float":
@@ -184,7 +201,7 @@ class SynthesizePanel(Panel):
         data = np.zeros((len(wanted), *ct.data.shape[1:]), np.float32)
         return _Stream(self.viewer, data, wanted.start, attributes, is_measure)
 
-    def _finish(self, command: str, volume: Volume) -> None:
+    def _finish(self, commands: Sequence[str], volume: Volume) -> None:
         """The events brought every slice already; ``volume`` is the same."""
         assert self._mr is not None
         assert self._mr.layer is not None
@@ -196,7 +213,7 @@ class SynthesizePanel(Panel):
             if stream is not None and stream.layer is not None and not stream.is_gone:
                 stream.layer.refresh()
         self.say(f"{layer.name} is ready. {RESEARCH_ONLY}")
-        self._tell(command)
+        self._tell(commands)
         self._mr = self._spread = None
 
     def _clean_up(self) -> None:
@@ -206,12 +223,19 @@ class SynthesizePanel(Panel):
                 stream.remove()
         self._mr = self._spread = None
 
-    def _tell(self, command: str) -> None:
-        """Show how it is made in a terminal; empty where it cannot be."""
+    def _tell(self, commands: Sequence[str] = ("", "")) -> None:
+        """Show how it is made in a terminal, without or with patient data; empty: it cannot be."""
+        self._commands = commands
+        command = commands[self.patient_data.isChecked()]
         self.made.setText("The same on the command line")
         self.command.show_command(command)
         for part in (self.made, self.command):
             part.setVisible(bool(command))
+
+    def _follow_patient_data(self, _: object = None) -> None:
+        """Whatever is saved from now on is saved as the switch says, by whomever it was made."""
+        set_patient_data(self.viewer.layers, is_wanted=self.patient_data.isChecked())
+        self._tell(self._commands)
 
     def _follow_ct(self, _: int = 0) -> None:
         self.slices.follow(self.ct.layer())
@@ -242,29 +266,39 @@ def _spread_attributes(
     return attributes | shown
 
 
-def _as_command(
+def _as_commands(
     source: Layer,
     ct: Volume,
     model: str,
     contrast: str | None,
     slices: range | None,
     spread: bool,
-) -> str:
-    """What a terminal would be told; empty where the CT is in no file as it is shown."""
+) -> tuple[str, str]:
+    """What a terminal would be told, without patient data and with them.
+
+    The first is of a DICOM series where there can be one, for nothing else holds patient data; both
+    are empty where the CT is in no file as it is shown.
+    """
     of_ct = file_of(source, "CT")
     if of_ct is None:
-        return ""
+        return "", ""
     path, series = of_ct
     name = file_name(f"{source.name}-synthetic-{contrast or 'MR'}", "synthetic")
     ending = ".nii.gz"
     if ct.is_picture:
         ending = "" if len(ct.data) > 1 else ".png"  # a folder, or one file
-    words = ["ct2mri", "synthesize", str(path), f"{name}{ending}", "--model", model]
+    words = ["--model", model]
     words += ["--contrast", contrast] if contrast else []
     words += ["--series", series] if series else ["--modality", "CT"]
     words += ["--slices", f"{slices.start}:{slices.stop}"] if slices else []
     words += ["--spread", f"{name}-spread.nii.gz"] if spread else []
-    return shlex.join(words)
+
+    def line(output: str, *last: str) -> str:
+        return shlex.join(["ct2mri", "synthesize", str(path), output, *words, *last])
+
+    named = line(f"{name}{ending}")
+    is_series = slices is None and bool(ct.source.slices.files)
+    return line(f"{name}.dcm", "--no-patient-data") if is_series else named, named
 
 
 def _words(text: str = "") -> QLabel:

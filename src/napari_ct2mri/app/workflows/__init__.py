@@ -31,6 +31,7 @@ from napari_ct2mri.app.workflows.registration import (
     read_landmarks,
     register,
     register_volumes,
+    write_landmarks,
 )
 from napari_ct2mri.app.workflows.simulated import (
     Running,
@@ -89,4 +90,5 @@ __all__ = [
     "synthesize",
     "synthesize_volume",
     "train",
+    "write_landmarks",
 ]

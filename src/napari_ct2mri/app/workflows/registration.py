@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,14 @@ from napari_ct2mri.jobs import Job, Notice
 if TYPE_CHECKING:
     from napari_ct2mri.imaging.registration import AlignKind, Landmarks, Registration
 
-__all__ = ["Registered", "RegisteredFile", "read_landmarks", "register", "register_volumes"]
+__all__ = [
+    "Registered",
+    "RegisteredFile",
+    "read_landmarks",
+    "register",
+    "register_volumes",
+    "write_landmarks",
+]
 
 _COLUMNS = ("ct_x", "ct_y", "ct_z", "mr_x", "mr_y", "mr_z")
 
@@ -139,6 +147,28 @@ def read_landmarks(path: Path) -> Landmarks:
         return Landmarks(points[:, :3], points[:, 3:])
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
+
+
+def write_landmarks(path: Path, landmarks: Landmarks) -> None:
+    """Write landmarks as :func:`read_landmarks` reads them, to the last bit.
+
+    Raises
+    ------
+    VolumeError
+        If it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            for ct, mr in zip(landmarks.ct.tolist(), landmarks.mr.tolist(), strict=True):
+                writer.writerow([*ct, *mr])
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise VolumeError(f"{path}: the landmarks cannot be written: {error.strerror}") from error
 
 
 def _numbers(path: Path, line: int, row: dict[str, str]) -> list[float]:
