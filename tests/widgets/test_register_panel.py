@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from benchmarks.displaced_heads import Displaced, displace, simulate, surface, surface_errors
@@ -15,18 +16,19 @@ from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.app.cli import main
 from napari_ct2mri.errors import JobError
 from napari_ct2mri.imaging.blend import SEAM
 from napari_ct2mri.imaging.io import read_volume, write_volume
+from napari_ct2mri.imaging.pose import inverse, moved
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.widgets.layer_pairs import REGISTERED
-from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
-from napari_ct2mri.widgets.placing import points_of
+from napari_ct2mri.widgets.layers import add_volume, layer_to_shown, layer_to_volume
+from napari_ct2mri.widgets.placing import points_of, to_register
 
 Settle = Callable[[Any], None]
 
@@ -101,7 +103,7 @@ def test_a_moved_head_is_found_looked_at_and_paired(
     assert words[0] == "ct2mri"
     monkeypatch.chdir(tmp_path)
     assert main(words[1:]) == 0
-    same = read_volume(tmp_path / "ada T1-on-ada CT.nii.gz")
+    same = read_volume(tmp_path / "ada-T1-on-ada-CT.nii.gz")
     np.testing.assert_array_equal(same.data, layer_to_volume(made).data)
 
     register.patient.setText("ada")
@@ -169,6 +171,27 @@ def test_what_cannot_be_registered_is_refused_in_words(
     heads.layers.clear()
     click(qtbot, register.go)
     assert told.pop().startswith("no layer is chosen as CT")
+
+
+def test_a_layer_that_is_not_in_memory_is_registered_or_refused_in_words(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str]
+) -> None:
+    ct, mr = heads.layers["head CT"], heads.layers["head T2"]
+    register = panel("Register & pair")
+    huge = heads.add_image(da.zeros((4000, 2048, 2048)), scale=(2, 1, 1), name="huge")
+    assert "'huge' is 125.0 GiB and not in memory" in refused(register, qtbot, told, ct, huge)
+
+    _, attributes, _ = mr.as_layer_data_tuple()
+    lazy = heads.add_image(da.from_array(mr.data), **attributes | {"name": "lazy"})
+    for one, same in zip(to_register(ct, lazy), to_register(ct, mr), strict=True):
+        assert one.geometry == same.geometry
+        np.testing.assert_array_equal(one.data, same.data)
+    register.mr.select(lazy)
+    click(qtbot, register.go)
+    assert register.job.is_running
+    click(qtbot, register.stop)
+    settle(register)
+    assert not told
 
 
 # ------------------------------------------------------------------ the end of a job
@@ -268,6 +291,70 @@ def test_landmarks_need_a_volume(
     assert len(viewer.layers) == 1
 
 
+def test_points_of_anybody_are_numbered_when_chosen(
+    register: Any, viewer: Viewer, qtbot: QtBot
+) -> None:
+    places = np.random.default_rng(0).uniform(0, 50, (3, 3))
+    points = viewer.add_points(places, features={"place": ["nasion", "left", "right"]})
+    register.ct_points.select(points)
+    for chooser in (register.mr_points, register.ct_points):
+        chooser.select(points)  # again, and for both: numbered once
+    points.add([1.0, 2, 3])
+    assert list(points.features["number"]) == [1, 2, 3, 4]
+    assert list(points.text.values) == ["1", "2", "3", "4"]
+    points.remove([1])
+    assert list(points.text.values) == ["1", "2", "3"]
+    assert list(points.features["place"][:2]) == ["nasion", "right"]
+    flat = viewer.add_points(np.zeros((2, 2)), name="flat")
+    register.ct_points.select(flat)  # what is set on no volume is left alone
+    assert "number" not in flat.features
+
+
+def test_the_command_line_reads_the_landmarks_that_are_saved_for_it(
+    register: Any,
+    viewer: Viewer,
+    qtbot: QtBot,
+    settle: Settle,
+    told: list[str],
+    case: Displaced,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ct, mr = viewer.layers["ada CT"], viewer.layers["ada T1"]
+    outline = surface(case.ct)
+    on_ct = outline[[np.argmin(outline[:, 0]), np.argmax(outline[:, 0]), np.argmin(outline[:, 1])]]
+    on_ct = on_ct + (outline.mean(axis=0) - on_ct) / 3  # well inside of both images
+    for layer, lps, chooser in (
+        (ct, on_ct, register.ct_points),
+        (mr, moved(on_ct, case.truth), register.mr_points),
+    ):
+        index = moved(lps, inverse(layer_to_shown(layer).geometry.affine))
+        chooser.select(viewer.add_points([layer.data_to_world(place) for place in index]))
+    click(qtbot, register.go)
+    settle(register)
+    assert not told
+    made = viewer.layers["ada T1 · on ada CT"]
+    words = shlex.split(register.command.line.text())
+    assert words[words.index("--landmarks") + 1] == "ada-T1-on-ada-CT-landmarks.csv"
+
+    def answer(*asked: Any) -> tuple[str, str]:
+        return str(tmp_path / asked[2]), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    click(qtbot, register.save_points)
+    words = shlex.split(register.command.line.text())
+    monkeypatch.chdir(tmp_path)
+    assert main(words[1:]) == 0
+    same = read_volume(tmp_path / words[4])
+    np.testing.assert_array_equal(same.data, layer_to_volume(made).data)
+
+    register.save_landmarks(tmp_path / "no such folder" / "points.csv")
+    assert "the landmarks cannot be written: No such file" in told.pop()
+    assert shlex.split(register.command.line.text()) == words
+    register.mr.select(made)
+    assert not register.save_points.isVisibleTo(register)
+
+
 # ------------------------------------------------------------------ looking
 
 
@@ -356,6 +443,23 @@ def test_the_picture_of_both_goes_with_an_image_and_with_the_panel(
     assert len(heads.layers) == 3
     heads.window.remove_dock_widget(register.parent())
     assert len(heads.layers) == 2
+
+
+def test_layers_are_left_as_a_person_has_them(heads: Viewer, panel: OpenPanel) -> None:
+    """What was hidden for the picture comes back, but for what somebody showed and hid since."""
+    register = panel("Register & pair")
+    ct, mr = heads.layers["head CT"], heads.layers["head T2"]
+    register.ct.select(ct)
+    register.mr.select(mr)
+    hidden = add_volume(heads, head_pair(seed=1)[1], "hidden before")
+    hidden.visible = False
+    toggled = add_volume(heads, head_pair(seed=2)[1], "toggled")
+    choose(register.look.view, "squares")
+    assert not any(layer.visible for layer in (ct, mr, toggled))
+    toggled.visible = True
+    toggled.visible = False
+    choose(register.look.view, None)
+    assert [layer.visible for layer in (ct, mr, hidden, toggled)] == [True, True, False, False]
 
 
 def test_train_opens_the_table(heads: Viewer, panel: OpenPanel, qtbot: QtBot) -> None:
