@@ -87,6 +87,7 @@ def filled(folder: Path) -> tuple[Panel, dict[str, Any]]:
     panel = Panel(Viewer.__new__(Viewer), "go")
     fields = {
         "kind": QComboBox(),
+        "typed": QComboBox(),
         "count": QSpinBox(),
         "share": QDoubleSpinBox(),
         "path": QLineEdit(),
@@ -95,6 +96,8 @@ def filled(folder: Path) -> tuple[Panel, dict[str, Any]]:
         "model": ModelChooser(),
     }
     fields["kind"].addItems(["a", "b", "c"])
+    fields["typed"].setEditable(True)
+    fields["typed"].addItems(["T1", "T2"])
     panel.remember(**fields)
     return panel, fields
 
@@ -103,6 +106,7 @@ def test_what_was_chosen_last_is_there_again(qtbot: QtBot, tmp_path: Path, model
     first, fields = filled(tmp_path)
     qtbot.addWidget(first)
     fields["kind"].setCurrentText("c")
+    fields["typed"].setEditText("CISS")
     fields["count"].setValue(17)
     fields["share"].setValue(0.25)
     fields["path"].setText(str(tmp_path))
@@ -112,6 +116,7 @@ def test_what_was_chosen_last_is_there_again(qtbot: QtBot, tmp_path: Path, model
     second, again = filled(tmp_path)
     qtbot.addWidget(second)
     assert again["kind"].currentText() == "c"
+    assert again["typed"].currentText() == "CISS"
     assert again["count"].value() == 17
     assert again["share"].value() == 0.25
     assert again["path"].text() == str(tmp_path)
@@ -153,6 +158,7 @@ def test_every_panel_remembers(make_napari_viewer: MakeViewer, model: Path, tmp_
     first = opened()
     first["Load"].path.setText(str(tmp_path))
     first["Register & pair"].kind.setCurrentIndex(1)
+    first["Register & pair"].contrast.setEditText("CISS")
     first["Train"].init.add_file(model)
     first["Train"].settings.preset.setCurrentText("classic")
     first["Train"].settings.epochs.setValue(7)
@@ -160,6 +166,7 @@ def test_every_panel_remembers(make_napari_viewer: MakeViewer, model: Path, tmp_
     first["Train"].output.line.setText(str(tmp_path / "mine.safetensors"))
     first["Synthesize"].model.add_file(model)
     first["Synthesize"].with_spread.setChecked(True)
+    first["Synthesize"].patient_data.setChecked(False)
     first["Compare"].with_maps.setChecked(False)
     first["Board"].folder.line.setText(str(tmp_path / "project"))
     first["Board"].board.setCurrentIndex(first["Board"].board.count() - 1)
@@ -169,10 +176,12 @@ def test_every_panel_remembers(make_napari_viewer: MakeViewer, model: Path, tmp_
     again = opened()
     assert again["Load"].path.text() == str(tmp_path)
     assert again["Register & pair"].kind.currentIndex() == 1
+    assert again["Register & pair"].contrast.currentText() == "CISS"
     assert again["Train"].init.choice().path == model
     assert again["Train"].settings.name() == "classic"
     assert again["Train"].settings.leaves() == {"epochs": 7, "batch": 3}
     assert again["Train"].output.path() == tmp_path / "mine.safetensors"
+    assert not again["Synthesize"].patient_data.isChecked()
     assert again["Synthesize"].model.choice().path == model
     assert again["Synthesize"].with_spread.isChecked()
     assert not again["Compare"].with_maps.isChecked()

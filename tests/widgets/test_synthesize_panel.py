@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from heads import OBLIQUE, head_pair
@@ -23,7 +25,10 @@ from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import axial_slices
 from napari_ct2mri.pix2pix.engines import installed_engines
 from napari_ct2mri.widgets.engine_choice import COSTS_DB
-from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
+from napari_ct2mri.widgets.layers import KEY, add_volume, layer_to_volume
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from imaging.dicom_files import write_series
 
 Settle = Callable[[Any], None]
 LONG = 1200  # slices: what a person can stop
@@ -159,6 +164,58 @@ def test_the_slice_in_view(
     assert layer.data.shape == (1, 64, 64)
     np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), ct.data_to_world((2, 0, 0)))
     assert not synthesize.command.isVisibleTo(synthesize)  # the CT is in no file
+
+
+# ---------------------------------------------------------------- saved as DICOM
+
+NAMED = {"PatientName": "Doe^Jane", "PatientID": "PID-77", "StudyInstanceUID": "1.2.3.77"}
+
+
+def named_in(series: Path) -> set[str]:
+    """Which of these stand in the files of a series."""
+    content = b"".join(file.read_bytes() for file in series.glob("*.dcm"))
+    assert content
+    return {name for name, text in NAMED.items() if text.encode() in content}
+
+
+def test_a_switch_leaves_the_patient_out_of_the_series(
+    viewer: Viewer,
+    synthesize: Any,
+    qtbot: QtBot,
+    settle: Settle,
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ct, _ = head_pair()
+    positions = np.arange(4)[:, None] * [0.0, 0.0, 4.0]
+    write_series(tmp_path / "scan", ct.data, positions, **NAMED)
+    viewer.open(tmp_path / "scan", plugin="napari-ct2mri")
+    assert synthesize.patient_data.isChecked()
+    click(qtbot, synthesize.go)
+    settle(synthesize)
+    assert not told
+    mr = viewer.layers["scan · synthetic T2"]
+    assert "--no-patient-data" not in synthesize.command.line.text()
+    assert mr.save(str(tmp_path / "named.dcm"), plugin="napari-ct2mri")
+    assert named_in(tmp_path / "named.dcm") == set(NAMED)
+
+    click(qtbot, synthesize.patient_data)
+    assert mr.save(str(tmp_path / "nameless.dcm"), plugin="napari-ct2mri")
+    assert named_in(tmp_path / "nameless.dcm") == set()
+    words = shlex.split(synthesize.command.line.text())
+    assert words[3] == "scan-synthetic-T2.dcm"
+    monkeypatch.chdir(tmp_path)
+    assert main(words[1:]) == 0
+    assert named_in(tmp_path / words[3]) == set()
+    same, saved = read_volume(tmp_path / words[3]), read_volume(tmp_path / "nameless.dcm")
+    np.testing.assert_array_equal(same.data, saved.data)
+
+    copy = viewer.add_image(mr.data, metadata={KEY: replace(mr.metadata[KEY], patient_data=True)})
+    assert not copy.metadata[KEY].patient_data  # of layers that come later, too
+    click(qtbot, synthesize.patient_data)
+    assert copy.metadata[KEY].patient_data
+    assert mr.metadata[KEY].patient_data
 
 
 # ---------------------------------------------------------------- what runs it
@@ -341,3 +398,28 @@ def test_what_is_no_ct_is_refused_in_words_and_the_panel_stays_usable(
     settle(synthesize)
     assert not told
     assert "head CT · synthetic T2" in heads.layers
+
+
+def test_one_slice_and_a_layer_out_of_memory_are_synthesized_and_labels_not_offered(
+    heads: Viewer, synthesize: Any, qtbot: QtBot, settle: Settle, told: list[str]
+) -> None:
+    labels = heads.add_labels(np.zeros((4, 8, 8), int), name="labels")
+    assert synthesize.ct.findText(labels.name) < 0
+    huge = heads.add_image(da.zeros((4000, 2048, 2048)), scale=(2, 1, 1), name="huge")
+    synthesize.ct.select(huge)
+    click(qtbot, synthesize.go)
+    assert "'huge' is 125.0 GiB and not in memory" in told.pop()
+    assert not synthesize.job.is_running
+    heads.layers.remove(huge)
+
+    thin = add_volume(heads, axial_slices(head_pair()[0], range(1, 2)), "thin")
+    _, attributes, _ = thin.as_layer_data_tuple()
+    lazy = heads.add_image(da.from_array(thin.data), **attributes | {"name": "lazy"})
+    for layer in (thin, lazy):
+        synthesize.ct.select(layer)
+        click(qtbot, synthesize.go)
+        settle(synthesize)
+        assert not told
+    made, same = (heads.layers[f"{name} · synthetic T2"].data for name in ("thin", "lazy"))
+    assert made.shape == (1, 64, 64)
+    np.testing.assert_array_equal(made, same)
