@@ -34,6 +34,7 @@ def test_it_runs_from_top_to_bottom(
     notebook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # another test's; the kernel draws into cells
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
     text = "".join(map(said, codes))
