@@ -164,6 +164,7 @@ def _bench(options: argparse.Namespace) -> Bench:
         read_pairs(options.train_from) if options.train_from else None,
         options.threads,
         options.reduced,
+        getattr(options, "keep_every", 0),
     )
 
 
@@ -248,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--name", help="of the changed recipe, or of the checkpoint's")
     one.add_argument("--checkpoint", help="score this file or released model, train nothing")
     one.add_argument("--into", type=Path, help="Markdown file to write the tables into")
+    one.add_argument("--keep-every", type=int, default=0, metavar="EPOCHS", help="keep checkpoints")
     one.add_argument("--list", action="store_true", help="only say what there is to do")
     other = command(spread)
     other.add_argument("--model", nargs="+", required=True, help="files or released models")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,7 +26,7 @@ from benchmarks.quality.records import (
 from napari_ct2mri.app.workflows import evaluate, train
 from napari_ct2mri.config import TrainConfig
 from napari_ct2mri.errors import CheckpointError, ConfigError, EvaluationError
-from napari_ct2mri.jobs import Job, Notice
+from napari_ct2mri.jobs import EpochDone, Job, Notice
 from napari_ct2mri.pix2pix.checkpoint import Header, read_header
 from napari_ct2mri.pix2pix.pairs import PairList, write_pairs
 from napari_ct2mri.pix2pix.state_file import read_state, state_path
@@ -63,6 +65,8 @@ class Bench:
     records : Path
     training : PairList, optional
         Other images of the same patients to train on.
+    keep_every : int
+        Every so many epochs of a training the checkpoint is kept apart; 0 keeps none.
     """
 
     pairs: PairList
@@ -71,6 +75,7 @@ class Bench:
     training: PairList | None = None
     threads: int = 1
     reduced: bool = False
+    keep_every: int = 0
 
     def arranged(self, run: Run) -> PairList:
         """The rows of a run, ``train`` and ``test``."""
@@ -83,6 +88,11 @@ class Bench:
     def checkpoint_path(self, run: Run) -> Path:
         """Where a run trains."""
         return self.work / f"{run.name}.safetensors"
+
+    def kept_paths(self, run: Run) -> dict[int, Path]:
+        """The checkpoints that were kept of a training, by epoch."""
+        files = self.work.glob(f"{run.name}.epoch-*.safetensors")
+        return {int(path.stem.rpartition("-")[2]): path for path in sorted(files)}
 
     def config(self, run: Run, epochs: int | None = None) -> TrainConfig:
         """The settings of a run."""
@@ -253,7 +263,13 @@ def _train(bench: Bench, run: Run, rows: _Rows, config: TrainConfig) -> Job[tupl
     commits = list(dict.fromkeys([*commits, source_commit()]))
     write_file(log, "\n".join(commits).encode())
     pairs = _write_list(bench, run, rows)
-    yield from train(pairs, checkpoint, config, contrast=run.contrast, resume=resume)
+    with closing(train(pairs, checkpoint, config, contrast=run.contrast, resume=resume)) as job:
+        for event in job:
+            every = bench.keep_every
+            if every and isinstance(event, EpochDone) and event.epoch % every == 0:
+                kept = f"{run.name}.epoch-{event.epoch:03d}.safetensors"
+                shutil.copyfile(checkpoint, bench.work / kept)
+            yield event
     return tuple(commits)
 
 
