@@ -96,17 +96,14 @@ def compare(
     VolumeError
         If the real or the synthetic MR is a CT.
     """
-    from napari_ct2mri.app.workflows.reference import find_reference
+    from napari_ct2mri.app.workflows.reference import reference_of
     from napari_ct2mri.evaluation import MEANING, TITLES, Report, pick_examples
     from napari_ct2mri.evaluation.maps import draw_maps, on_grid
-    from napari_ct2mri.pix2pix.pairs import PairRow
-    from napari_ct2mri.pix2pix.slices import PatientPair
 
     yield Progress(0, len(ct.data), "slices measured")
     if "CT" in (fake.modality, real.modality):
         raise VolumeError("expected two MRs to compare, got a CT; choose another layer for it")
-    row = PairRow(Path(patient), Path(), patient, contrast or "MR", "test")
-    reference = find_reference(PatientPair((row,), ct, real))
+    reference = reference_of(ct, real, patient, contrast or "MR")
     if reference is None:
         raise EvaluationError("no slice shows a head both in the CT and in the real MR")
     label, notes = _label(reference, model)
@@ -274,15 +271,14 @@ def _score(images: PatientImages, n: int, fit: tuple[float, float]) -> Sequence[
 def _label(reference: Reference, model: str) -> tuple[Label, tuple[str, ...]]:
     """What the model has seen of this head; and why that is unknown, where it is."""
     from napari_ct2mri.evaluation import label_of
-    from napari_ct2mri.pix2pix.checkpoint import Checkpoint, read_header
+    from napari_ct2mri.pix2pix.checkpoint import read_header
     from napari_ct2mri.pix2pix.zoo import find_model
 
     if not model:
         return "unknown", ("the synthetic layer does not say which model made it",)
     try:
-        known = Checkpoint(read_header(find_model(model)), {})
+        known = read_header(find_model(model))
     except CheckpointError as error:
         return "unknown", (f"the model cannot be asked whom it has seen: {error}",)
     ct = reference.pair.ct
-    slices = ct.data[reference.slices]
-    return label_of(slices, ct.unit, known.trained_on, known.selected_on), ()
+    return label_of(ct.data[reference.slices], ct.unit, *known.fingerprints), ()

@@ -161,7 +161,7 @@ def make_case(ct: Volume, model: str, contrast: str, real: Volume | None = None)
     from napari_ct2mri.evaluation import label_of
     from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX
     from napari_ct2mri.imaging.volume import closest_axes
-    from napari_ct2mri.pix2pix.checkpoint import Checkpoint, read_header
+    from napari_ct2mri.pix2pix.checkpoint import read_header
     from napari_ct2mri.pix2pix.zoo import find_model
 
     ct, _ = closest_axes(ct)
@@ -173,8 +173,7 @@ def make_case(ct: Volume, model: str, contrast: str, real: Volume | None = None)
     path = find_model(model)
     engine: EngineName = "torch" if len(ct.data) <= _FEW_SLICES else "auto"
     mr = yield from synthesize_volume(ct, model=path, contrast=contrast, engine=engine)
-    seen = Checkpoint(read_header(path), {})
-    label = label_of(ct.data, ct.unit, seen.trained_on, seen.selected_on)
+    label = label_of(ct.data, ct.unit, *read_header(path).fingerprints)
     comparison = None if real is None else _compare(ct, real, mr, contrast, label)
     if real is not None and comparison is None:
         notes += ("nothing is measured: no slice shows a head both in the CT and in the real MR",)
@@ -191,13 +190,10 @@ def make_case(ct: Volume, model: str, contrast: str, real: Volume | None = None)
 def _compare(
     ct: Volume, real: Volume, mr: Volume, contrast: str, label: Label
 ) -> Comparison | None:
-    from napari_ct2mri.app.workflows.reference import find_reference
+    from napari_ct2mri.app.workflows.reference import reference_of
     from napari_ct2mri.evaluation import per_patient, score_patient
-    from napari_ct2mri.pix2pix.pairs import PairRow
-    from napari_ct2mri.pix2pix.slices import PatientPair
 
-    row = PairRow(Path("CT"), Path("MR"), "patient", contrast, "test")
-    reference = find_reference(PatientPair((row,), ct, real))
+    reference = reference_of(ct, real, "patient", contrast)
     if reference is None:
         return None
     made = mr.data[reference.slices].astype(np.float32, copy=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from napari_ct2mri.app.workflows.files import stem
 if TYPE_CHECKING:
     from napari_ct2mri.evaluation import Label, PatientImages
     from napari_ct2mri.imaging.intensity import MrRange
+    from napari_ct2mri.imaging.volume import Volume
     from napari_ct2mri.pix2pix.slices import PatientPair
 
-__all__ = ["Reference", "find_reference"]
+__all__ = ["Reference", "find_reference", "reference_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,3 +116,15 @@ def find_reference(pair: PatientPair) -> Reference | None:
     if not len(full):
         return None
     return Reference(pair, full, (ct_head | mr_head)[full], mr_range(pair.mr, mr_head))
+
+
+def reference_of(ct: Volume, mr: Volume, patient: str, contrast: str) -> Reference | None:
+    """Find the slices of two volumes on one grid, closest axes, that no pair list names.
+
+    ``patient`` is what reports call them.
+    """
+    from napari_ct2mri.pix2pix.pairs import PairRow
+    from napari_ct2mri.pix2pix.slices import PatientPair
+
+    row = PairRow(Path(patient), Path(), patient, contrast, "test")
+    return find_reference(PatientPair((row,), ct, mr))
