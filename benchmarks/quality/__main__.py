@@ -3,6 +3,7 @@
     run PAIRS --work DIR      what is not recorded yet of the whole comparison, or what is asked for
     table --into FILE         what the records say, between the marks of a Markdown file
     lists PAIRS --work DIR    the pair list of every protocol, to train on by other means
+    pace PAIRS --work DIR     how soon is `default` as good as `classic` at its end?
     spread PAIRS --work DIR --model FILE ...    does the spread of predictions tell where they err?
 
 Ctrl-C, or the end of the machine, loses at most an epoch: the same command goes on.
@@ -19,6 +20,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.quality.pace import draw_pace, measure_pace
 from benchmarks.quality.protocols import (
     FOLDS,
     PROTOCOLS,
@@ -30,6 +32,7 @@ from benchmarks.quality.recipes import RECIPES
 from benchmarks.quality.records import (
     RECORDS,
     Record,
+    read_record,
     read_records,
     source_commit,
     write_file,
@@ -141,6 +144,26 @@ def spread(options: argparse.Namespace) -> None:
     print(path)
 
 
+def pace(options: argparse.Namespace) -> None:
+    """Score kept checkpoints: processor time until a run is as good as another at its end."""
+    bench = _bench(options)
+    contrast = scored_contrasts(bench.pairs)[0]
+    end = Run("fixed", RECIPES[options.goal], contrast)
+    if not bench.record_path(end).is_file():
+        raise ConfigError(f"{end.name} is not recorded yet; run it first")
+    runs = [
+        Run("fixed", recipe, contrast if recipe.one_contrast else None, seed)
+        for recipe in (RECIPES[name] for name in options.recipe)
+        for seed in options.seed
+    ]
+    goal = read_record(bench.record_path(end), Record)
+    record = run_in_terminal(measure_pace(bench, runs, goal))
+    path = bench.records / f"pace.{'-'.join(options.recipe)}.fixed.json"
+    write_file(path.with_suffix(".png"), draw_pace(record))
+    write_json(path, record)
+    print(path)
+
+
 def _bench(options: argparse.Namespace) -> Bench:
     """What all runs share; the reduced form makes its own patients if it is given none."""
     records = options.records or (options.work / "records" if options.reduced else RECORDS)
@@ -206,7 +229,7 @@ def _tables(records: Path, beside: Path) -> str:
     found: tuple[Record, ...] = read_records(records, PROTOCOLS)
     if not found:
         raise ConfigError(f"{records}: no records yet; make some with the command run")
-    return tables(found, sorted(records.glob("spread.*.json")), beside)
+    return tables(found, records, beside)
 
 
 def _write_tables(records: Path, into: Path) -> None:
@@ -255,7 +278,11 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument("--model", nargs="+", required=True, help="files or released models")
     other.add_argument("--protocol", choices=PROTOCOLS[:-1], default="fixed")
     other.add_argument("--name", help="of the record; by default the first model's")
-    for sub in (one, other, command(lists)):
+    third = command(pace)
+    third.add_argument("--recipe", nargs="+", choices=RECIPES, default=["default"])
+    third.add_argument("--seed", nargs="+", type=int, default=list(_SEEDS))
+    third.add_argument("--goal", choices=RECIPES, default="classic-32")
+    for sub in (one, other, third, command(lists)):
         sub.add_argument("pairs", nargs="?", type=Path, help="pairs.csv; split by patient")
         sub.add_argument(
             "--work", type=Path, required=True, help="folder for checkpoints and reports"

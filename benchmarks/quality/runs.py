@@ -31,7 +31,7 @@ from napari_ct2mri.pix2pix.checkpoint import Header, read_header
 from napari_ct2mri.pix2pix.pairs import PairList, write_pairs
 from napari_ct2mri.pix2pix.state_file import read_state, state_path
 
-__all__ = ["Bench", "Run", "recipe_of", "record_run"]
+__all__ = ["Bench", "Run", "recipe_of", "record_run", "score_checkpoint"]
 
 _EPOCHS = frozenset({"epochs", "decay_epochs"})
 _PROBE_EPOCHS = 2  # the first also warms up
@@ -147,7 +147,7 @@ def record_run(bench: Bench, run: Run, checkpoint: Path | None = None) -> Job[Re
         checkpoint = bench.checkpoint_path(run)
         commits = yield from _train(bench, run, rows, config)
     header = read_header(checkpoint)
-    scores = yield from _score(bench, run, rows, checkpoint)
+    scores = yield from score_checkpoint(bench, run, checkpoint)
     record = Record(
         protocol=run.protocol,
         recipe=run.recipe,
@@ -167,6 +167,65 @@ def record_run(bench: Bench, run: Run, checkpoint: Path | None = None) -> Job[Re
     )
     write_json(bench.record_path(run), record)
     return record
+
+
+def score_checkpoint(
+    bench: Bench, run: Run, checkpoint: Path, contrast: str | None = None
+) -> Job[tuple[Score, ...]]:
+    """Figures of every patient, by the evaluation that users run; ``classic`` in both scorings.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        Of ``run``, of any epoch.
+    contrast : str, optional
+        Score this one alone.
+
+    Raises
+    ------
+    EvaluationError
+        If a patient does not come out with the label that the protocol promises.
+    """
+    header = read_header(checkpoint)
+    is_classic = header.config.preset == "classic"
+    rows = bench.arranged(run)
+    pairs = _write_list(bench, run, rows)
+    learnt = {row.patient for row in rows.where("train").rows}
+    split: Literal["all", "test"] = "all" if run.protocol == "train-fit" else "test"
+    wanted = {
+        (row.patient, row.contrast)
+        for row in rows.where(split, contrast).rows
+        if row.contrast in header.config.model.contrasts
+    }
+    scores: list[Score] = []
+    for published in (False, True) if is_classic else (False,):
+        report = bench.work / f"{checkpoint.stem}{'.published' if published else ''}.report"
+        done = yield from evaluate(
+            pairs,
+            report,
+            model=checkpoint,
+            split=split,
+            contrast=contrast,
+            published=published,
+            device="cpu",
+        )
+        suffix = " as published" if published else ""
+        own = f"{checkpoint.stem}{suffix}"
+        for row in done.report.patients:
+            expected = "train-fit" if row.patient in learnt else "held-out"
+            if row.label != expected:
+                raise EvaluationError(
+                    f"{run.name}: {row.patient} comes out {row.label}, expected {expected}; not "
+                    "recorded. Score a model under a protocol that it was trained under"
+                )
+            if row.predictor == own:
+                scores.append(score_of(row, f"model{suffix}"))
+            elif not published:
+                scores.append(score_of(row, row.predictor))
+    if missing := wanted - {(s.patient, s.contrast) for s in scores}:
+        patient, contrast = min(missing)
+        raise EvaluationError(f"{run.name}: nothing was measured of {patient}, {contrast}")
+    return tuple(scores)
 
 
 def recipe_of(checkpoint: Path, name: str) -> tuple[Recipe, str | None, int]:
@@ -215,7 +274,7 @@ def _seconds_an_epoch(bench: Bench, run: Run, rows: _Rows) -> Job[float]:
     config = bench.config(run, _PROBE_EPOCHS)
     path = bench.checkpoint_path(probe)
     yield Notice(f"{run.name}: {_PROBE_EPOCHS} epochs to see what one takes")
-    yield from train(_write_list(bench, run, rows), path, config, contrast=run.contrast)
+    yield from train(_write_list(bench, run, rows.pairs), path, config, contrast=run.contrast)
     history = read_header(path).history
     state_path(path).unlink()
     path.unlink()
@@ -262,7 +321,7 @@ def _train(bench: Bench, run: Run, rows: _Rows, config: TrainConfig) -> Job[tupl
     commits = log.read_text(encoding="utf-8").splitlines() if resume and log.is_file() else []
     commits = list(dict.fromkeys([*commits, source_commit()]))
     write_file(log, "\n".join(commits).encode())
-    pairs = _write_list(bench, run, rows)
+    pairs = _write_list(bench, run, rows.pairs)
     with closing(train(pairs, checkpoint, config, contrast=run.contrast, resume=resume)) as job:
         for event in job:
             every = bench.keep_every
@@ -271,43 +330,6 @@ def _train(bench: Bench, run: Run, rows: _Rows, config: TrainConfig) -> Job[tupl
                 shutil.copyfile(checkpoint, bench.work / kept)
             yield event
     return tuple(commits)
-
-
-def _score(bench: Bench, run: Run, rows: _Rows, checkpoint: Path) -> Job[tuple[Score, ...]]:
-    """Figures of every patient, by the evaluation that users run; ``classic`` in both scorings."""
-    header = read_header(checkpoint)
-    is_classic = header.config.preset == "classic"
-    pairs = _write_list(bench, run, rows)
-    learnt = {row.patient for row in rows.pairs.where("train").rows}
-    split: Literal["all", "test"] = "all" if run.protocol == "train-fit" else "test"
-    wanted = {
-        (row.patient, row.contrast)
-        for row in rows.pairs.where(split).rows
-        if row.contrast in header.config.model.contrasts
-    }
-    scores: list[Score] = []
-    for published in (False, True) if is_classic else (False,):
-        report = bench.work / f"{run.name}{'.published' if published else ''}.report"
-        done = yield from evaluate(
-            pairs, report, model=checkpoint, split=split, published=published, device="cpu"
-        )
-        suffix = " as published" if published else ""
-        own = f"{checkpoint.stem}{suffix}"
-        for row in done.report.patients:
-            expected = "train-fit" if row.patient in learnt else "held-out"
-            if row.label != expected:
-                raise EvaluationError(
-                    f"{run.name}: {row.patient} comes out {row.label}, expected {expected}; not "
-                    "recorded. Score a model under a protocol that it was trained under"
-                )
-            if row.predictor == own:
-                scores.append(score_of(row, f"model{suffix}"))
-            elif not published:
-                scores.append(score_of(row, row.predictor))
-    if missing := wanted - {(s.patient, s.contrast) for s in scores}:
-        patient, contrast = min(missing)
-        raise EvaluationError(f"{run.name}: nothing was measured of {patient}, {contrast}")
-    return tuple(scores)
 
 
 def _check_same(
@@ -343,9 +365,9 @@ def _check_finished(bench: Bench, run: Run, checkpoint: Path) -> None:
         )
 
 
-def _write_list(bench: Bench, run: Run, rows: _Rows) -> Path:
+def _write_list(bench: Bench, run: Run, pairs: PairList) -> Path:
     path = bench.work / f"{run.name}.csv"
-    write_pairs(path, rows.pairs.rows)
+    write_pairs(path, pairs.rows)
     return path
 
 

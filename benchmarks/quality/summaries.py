@@ -12,11 +12,12 @@ from benchmarks.quality.records import FIGURES, Record, Score
 
 from napari_ct2mri.errors import ConfigError
 
-__all__ = ["CROSS_VALIDATION", "Entry", "Group", "entries"]
+__all__ = ["CROSS_VALIDATION", "MODEL", "Entry", "Group", "entries"]
 
 Means = Mapping[str, float | None]
 CROSS_VALIDATION = "cross-validation"
-_MODEL = ("model", "model as published")
+MODEL = ("model", "model as published")
+"""What records call a model's two scorings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Entry:
         if self.scope and not (recipe.one_contrast or recipe.is_checkpoint):
             name += f" on the {self.scope} rows alone"
         if self.records[0].settings["preset"] == "classic":
-            name += ", folded" if self.predictor == _MODEL[0] else ", as published"
+            name += ", folded" if self.predictor == MODEL[0] else ", as published"
         return name
 
     @property
@@ -120,7 +121,7 @@ class Group:
     def find(self, recipe: str, contrast: str, scope: str | None = None) -> Entry | None:
         """A model's entry in its usual scoring."""
         for entry in self.of(contrast):
-            if (entry.recipe, entry.scope, entry.predictor) == (recipe, scope, _MODEL[0]):
+            if (entry.recipe, entry.scope, entry.predictor) == (recipe, scope, MODEL[0]):
                 return entry
         return None
 
@@ -143,7 +144,7 @@ def entries(records: Sequence[Record], protocol: str) -> Group:
         if record.protocol not in protocols:
             continue
         for score in record.scores:
-            is_model = score.predictor in _MODEL
+            is_model = score.predictor in MODEL
             trivial = (record.protocol, score.patient, score.contrast + score.predictor)
             if not is_model and trivial in known:
                 continue

@@ -12,6 +12,7 @@ from statistics import fmean
 
 from benchmarks.quality.comparisons import ablation, against_classic, claim
 from benchmarks.quality.markdown import cell, number, table
+from benchmarks.quality.pace import PaceRecord
 from benchmarks.quality.recipes import RECIPES
 from benchmarks.quality.records import FIGURES, Record, read_record, write_file
 from benchmarks.quality.spread import SpreadRecord, SpreadRow
@@ -51,8 +52,8 @@ def write_block(path: Path, text: str) -> None:
     write_file(path, f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}".encode())
 
 
-def tables(records: Sequence[Record], spreads: Iterable[Path], beside: Path) -> str:
-    """Everything that records say; links are relative to the folder ``beside``."""
+def tables(records: Sequence[Record], folder: Path, beside: Path) -> str:
+    """Everything that records of a folder say; links are relative to the folder ``beside``."""
     fixed, crossed = (entries(records, name) for name in ("fixed", CROSS_VALIDATION))
     parts = [
         "Means over patients ± standard deviation over patients; several seeds are averaged first. "
@@ -63,7 +64,8 @@ def tables(records: Sequence[Record], spreads: Iterable[Path], beside: Path) -> 
         against_classic(fixed, crossed),
         claim(entries(records, "train-fit")),
         ablation(fixed, crossed),
-        _spreads(spreads, beside),
+        _paces(sorted(folder.glob("pace.*.json")), beside),
+        _spreads(sorted(folder.glob("spread.*.json")), beside),
         _by_patient(fixed),
         _by_patient(crossed),
         _commands(records),
@@ -148,6 +150,38 @@ def _by_patient(group: Group) -> str:
     )
 
 
+def _paces(files: Iterable[Path], beside: Path) -> str:
+    """When a training was as good as another at its end, with its picture."""
+    parts = []
+    for path in files:
+        record = read_record(path, PaceRecord)
+        rows = []
+        for curve in record.curves:
+            every = curve.points[0].epoch
+            who = (f"`{curve.recipe}`", str(curve.seed))
+            if point := curve.reached(record.goal):
+                share = point.cpu_seconds / record.goal_cpu_seconds
+                when = (str(point.epoch), f"{point.cpu_seconds:.0f}", f"{share:.3f}")
+            else:
+                when = (f"not in {curve.points[-1].epoch}", "–", "–")
+            rows.append((*who, *when))
+        goal = ", ".join(f"{FIGURES[name]} {number(name, v)}" for name, v in record.goal.items())
+        parts.append(
+            f"`{record.goal_recipe}` at the end of its {record.goal_epochs} epochs, "
+            f"{record.goal_cpu_seconds:.0f} s of processor time, on {record.contrast} of the "
+            f"held-out patients, each figure in its better scoring: {goal}. The first of the "
+            f"checkpoints, one every {every} epochs, that is no worse in any of the three:"
+            f"\n\n{table(('recipe', 'seed', 'epoch', 'CPU s', 'share'), rows)}"
+            f"\n\n![Figures over processor time]({_link(path, beside)})"
+        )
+    return "\n\n".join(["### Time to `classic`'s quality", *parts]) if parts else ""
+
+
+def _link(record: Path, beside: Path) -> str:
+    """To the picture of a record."""
+    return Path(os.path.relpath(record.with_suffix(".png"), beside)).as_posix()
+
+
 def _spreads(files: Iterable[Path], beside: Path) -> str:
     """Error in the top tenth of spread against the rest, with its picture."""
     parts = []
@@ -160,11 +194,11 @@ def _spreads(files: Iterable[Path], beside: Path) -> str:
             for row in record.rows
         ]
         rows.append(("", "**mean over patients**", "", *_spread_cells(record.rows)))
-        picture = Path(os.path.relpath(path.with_suffix(".png"), beside)).as_posix()
         parts.append(
             f"`{'`, `'.join(record.models)}` ({record.label} patients): {record.members} "
             f"predictions, of {record.between}; absolute error per pixel in the head, output units."
-            f"\n\n{table((*head, *head_end), rows)}\n\n![Error over tenths of spread]({picture})"
+            f"\n\n{table((*head, *head_end), rows)}"
+            f"\n\n![Error over tenths of spread]({_link(path, beside)})"
         )
     return "\n\n".join(["### Does the spread know the error?", *parts]) if parts else ""
 

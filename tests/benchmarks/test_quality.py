@@ -8,20 +8,23 @@ from pathlib import Path
 
 import pytest
 from benchmarks.quality.__main__ import main
+from benchmarks.quality.pace import PaceRecord
 from benchmarks.quality.recipes import RECIPES
-from benchmarks.quality.records import Record, read_record
+from benchmarks.quality.records import Record, read_record, write_json
 from benchmarks.quality.runs import Bench, Run, record_run
 from benchmarks.quality.tables import BEGIN, END
 
 from napari_ct2mri.jobs import EpochDone, Notice, run_job
 from napari_ct2mri.pix2pix.pairs import read_pairs
 
+_DEFAULT = ("--recipe", "default", "--keep-every", "1")
+
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which one run is made."""
     folder = tmp_path_factory.mktemp("work")
-    assert main(["run", "--reduced", "--work", str(folder), "--recipe", "default"]) == 0
+    assert main(["run", "--reduced", "--work", str(folder), *_DEFAULT]) == 0
     return folder
 
 
@@ -123,6 +126,38 @@ def test_a_recorded_name_is_not_given_to_other_settings(
     code, said = run("run", "--recipe", "default", "--set", "width=8")
     assert code == 1
     assert "--name of its own" in said
+
+
+def test_pace_scores_the_kept_checkpoints_against_the_end_of_another_training(
+    work: Path, run: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    code, said = run("pace", "--seed", "0")
+    assert code == 1
+    assert "fixed.classic-32.T2.0 is not recorded yet" in said
+    folder = tmp_path / "records"
+    shutil.copytree(work / "records", folder)
+    ours = record(work, "fixed.default.all.0")
+    goal = ours.model_copy(update={"contrast": "T2", "cpu_seconds": 4 * ours.cpu_seconds})
+    write_json(folder / "fixed.classic-32.T2.0.json", goal)
+    words = ("--records", str(folder))
+    assert run("pace", "--seed", "1", *words)[0] == 1  # of which nothing was kept
+    code, said = run("pace", "--seed", "0", *words)
+    assert code == 0, said
+    made = read_record(folder / "pace.default.fixed.json", PaceRecord)
+    (curve,) = made.curves
+    assert [point.epoch for point in curve.points] == [1, 2]
+    assert 0 < curve.points[0].cpu_seconds < curve.points[1].cpu_seconds
+    assert curve.points[1].cpu_seconds == pytest.approx(ours.cpu_seconds, abs=0.2)
+    far = dict.fromkeys(made.goal, 99.0)
+    near = dict(curve.points[0].figures)
+    assert curve.reached(far) is None
+    assert curve.reached(near) == curve.points[0]
+    assert (folder / "pace.default.fixed.png").read_bytes().startswith(b"\x89PNG")
+    (folder / "fixed.classic-32.T2.0.json").unlink()
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    assert main(["table", "--records", str(folder), "--into", str(page)]) == 0
+    assert "![Figures over processor time](records/pace.default.fixed.png)" in page.read_text()
 
 
 def test_spread_against_error_leaves_figures_and_a_plot(
