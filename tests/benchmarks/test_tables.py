@@ -144,7 +144,7 @@ def test_changes_are_paired_and_named_by_what_they_change() -> None:
     base = [record(DEFAULT, score("a", head_ssim=v), seed=i) for i, v in enumerate((0.3, 0.31))]
     wide = record(DEFAULT.changed("wide", {"width": 48}), score("a", head_ssim=0.35))
     same = record(DEFAULT.changed("other", {"gamma": 0.1}), score("a", head_ssim=0.305))
-    page = tables([*base, wide, same], [], Path())
+    page = tables([*base, wide, same], Path("nowhere"), Path())
     (line,) = [line for line in page.splitlines() if "`wide`: width 48" in line]
     assert "+0.050" in line
     assert "1 of 1 | better |" in line
