@@ -1,23 +1,20 @@
-"""Time and memory of the main job: ``python benchmarks/speed.py [PART ...]``.
+"""Time of the main job: ``python benchmarks/speed.py [PART ...]``.
 
 Parts: ``step`` (a training step of ``classic`` against the plain recipe written as published,
 in turns), ``pipeline`` (what augmenting takes of a step), ``slice`` (the engines on a slice of the
 published network), ``files`` (a 512x512x300 NRRD to an MR on disk against bare calls), ``volume``
-(seconds a volume of synthesis), ``memory`` (peak of a 512x512x300 volume
-through synthesis), ``import`` (the package against a bare interpreter), ``panel`` (first opening
-of the Train panel; needs a display). Prints a Markdown table; run it on an idle machine.
+(seconds a volume of synthesis), ``import`` (the package against a bare interpreter), ``panel``
+(first opening of the panels; needs a display). Prints a Markdown table; run it on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -174,7 +171,7 @@ def part_pipeline() -> list[Row]:
     return [(f"augmenting, `default`, batch {batch}", text)]
 
 
-def _head(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Volume:
+def head_of(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Volume:
     """A skull with brain in HU; only its size matters here."""
     hu = np.full(shape, -1000, np.int16)
     y, x = np.ogrid[: shape[1], : shape[2]]
@@ -192,7 +189,7 @@ def part_volume() -> list[Row]:
         ((34, 512, 512), (5, 0.488, 0.488)),
         ((300, 512, 512), (0.6, 0.488, 0.488)),
     ):
-        ct = _head(shape, spacing)
+        ct = head_of(shape, spacing)
         start = time.perf_counter()
         run_job(synthesize(ct, model, device="cpu"), _discard)
         seconds = time.perf_counter() - start
@@ -204,38 +201,6 @@ def part_volume() -> list[Row]:
             )
         )
     return rows
-
-
-_MEMORY = """
-from pathlib import Path
-from speed import *
-from speed import _head, _discard
-
-def peak():  # of this program alone; getrusage would count the one that started it
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-model = load_checkpoint(find_model(DEFAULT_MODEL))
-ct = _head((300, 512, 512), (0.6, 0.488, 0.488))
-before = peak()
-mr = run_job(synthesize(ct, model, device="cpu"), _discard)
-print(f"{before:.0f} {peak():.0f} {ct.data.nbytes / 2**20:.0f} {mr.data.nbytes / 2**20:.0f}")
-"""
-
-
-def part_memory() -> list[Row]:
-    """Peak resident memory of a fresh process; Linux."""
-    done = subprocess.run(
-        [sys.executable, "-c", _MEMORY],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    before, peak, ct, mr = map(int, done.stdout.split())
-    rest = peak - before - mr
-    text = f"peak {peak} MiB: {before} with the CT ({ct}) loaded, result {mr}, rest {rest}"
-    return [("memory, 512x512x300 through synthesis", text)]
 
 
 def part_import() -> list[Row]:
@@ -295,7 +260,6 @@ PARTS = {
     "slice": part_slice,
     "files": part_files,
     "volume": part_volume,
-    "memory": part_memory,
     "import": part_import,
     "panel": part_panel,
 }
