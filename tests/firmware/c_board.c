@@ -46,6 +46,8 @@ typedef struct {
   int cut_kind;
   uint32_t fail_at;       /* the operation that fails, undone; 0: none */
   int is_silent;          /* and says that it was done */
+  uint32_t syncs;         /* since the board was made */
+  uint32_t fail_sync_at;  /* the sync that fails, and makes nothing lasting; 0: none */
   uint32_t random;
   int is_off;
   uint32_t violations;    /* what no flash would do as asked */
@@ -59,10 +61,12 @@ void c_board_power_on(c_board *board);
 size_t c_board_feed(c_board *board, const uint8_t *bytes, size_t size, uint8_t *out, size_t room);
 void c_board_feed_late(c_board *board, const uint8_t *bytes, size_t size);
 void c_board_fail(c_board *board, uint32_t operations, int silently);
+void c_board_fail_sync(c_board *board, uint32_t syncs);
 void c_board_cut(c_board *board, uint32_t operations, int kind, uint32_t seed);
 void c_board_unsynced(c_board *board, int fate);
 size_t c_board_tick(c_board *board, uint32_t microseconds, uint8_t *out, size_t room);
 uint32_t c_board_operations(const c_board *board);
+uint32_t c_board_syncs(const c_board *board);
 uint32_t c_board_violations(const c_board *board);
 uint32_t c_board_rate(const c_board *board);
 int c_board_is_off(const c_board *board);
@@ -218,7 +222,11 @@ static int erase(void *user, uint32_t slot, uint32_t offset) {
 }
 
 static int sync(void *user) {
-  make_lasting(user);
+  c_board *board = user;
+  if (++board->syncs == board->fail_sync_at) {
+    return -1;
+  }
+  make_lasting(board);
   return 0;
 }
 
@@ -379,6 +387,11 @@ void c_board_fail(c_board *board, uint32_t operations, int silently) {
   board->fail_at = board->operations + operations;
 }
 
+/* Let the sync fail that is so many further on, 1: the next. */
+void c_board_fail_sync(c_board *board, uint32_t syncs) {
+  board->fail_sync_at = board->syncs + syncs;
+}
+
 /* Cut the power at the operation that is so many further on, 1: the next. */
 void c_board_cut(c_board *board, uint32_t operations, int kind, uint32_t seed) {
   board->cut_at = board->operations + operations;
@@ -393,6 +406,8 @@ void c_board_unsynced(c_board *board, int fate) {
 }
 
 uint32_t c_board_operations(const c_board *board) { return board->operations; }
+
+uint32_t c_board_syncs(const c_board *board) { return board->syncs; }
 
 uint32_t c_board_violations(const c_board *board) { return board->violations; }
 

@@ -74,9 +74,11 @@ def load(
         "tick": (size, [pointer, u32, ctypes.c_char_p, size]),
         "feed_late": (None, [pointer, ctypes.c_char_p, size]),
         "fail": (None, [pointer, u32, ctypes.c_int]),
+        "fail_sync": (None, [pointer, u32]),
         "cut": (None, [pointer, u32, ctypes.c_int, u32]),
         "unsynced": (None, [pointer, ctypes.c_int]),
         "operations": (u32, [pointer]),
+        "syncs": (u32, [pointer]),
         "violations": (u32, [pointer]),
         "rate": (u32, [pointer]),
         "is_off": (ctypes.c_int, [pointer]),
@@ -136,6 +138,10 @@ class CBoard:
         """The store's operation that is so many further on (1: the next) fails; it may lie."""
         self._lib.c_board_fail(self._board, operations, silently)
 
+    def fail_sync(self, syncs: int) -> None:
+        """The sync that is so many further on (1: the next) fails: nothing lasts by it."""
+        self._lib.c_board_fail_sync(self._board, syncs)
+
     def cut(self, operations: int, kind: Cut = Cut.TORN, seed: int = 1) -> None:
         """The power goes at the store's operation that is so many further on (1: the next)."""
         self._lib.c_board_cut(self._board, operations, kind, seed)
@@ -153,6 +159,11 @@ class CBoard:
     def operations(self) -> int:
         """Writes of a page and erasures of a unit so far."""
         return int(self._lib.c_board_operations(self._board))
+
+    @property
+    def syncs(self) -> int:
+        """How often the firmware has asked its store to make all lasting."""
+        return int(self._lib.c_board_syncs(self._board))
 
     @property
     def violations(self) -> int:

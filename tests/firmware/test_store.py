@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_board import CUTS, HERE, CBoard, Cut, load, session
+from c_board import CUTS, HERE, CBoard, Cut, Unsynced, load, session
 from host_end import BLOCK, COPY, BoardError, Client, SilenceError, to_library
 from native import UNDEFINED, compile_c
 from random_models import boxed, random_model
@@ -293,3 +293,67 @@ def test_an_altered_container_is_not_taken(library: ctypes.CDLL, models: list[by
     assert Client(to_library(board)).hello().status == 7
     Client(to_library(board)).push(models[1])
     starts_with(board, models[1])
+
+
+@pytest.mark.parametrize("fate", Unsynced)
+def test_a_sync_that_fails(library: ctypes.CDLL, models: list[bytes], fate: Unsynced) -> None:
+    """What may not last is not vouched for, nor is a record found that was refused."""
+    old, new, older = models
+    board = CBoard(library, memory=1 << 17, **FLASH)
+    for model in (older, old):
+        Client(to_library(board)).push(model)
+    before, start = content(board), board.syncs
+    Client(to_library(board)).push(new)
+    syncs = board.syncs - start
+    assert syncs >= 5  # record and journal gone; journal; container; record
+    for number in range(1, syncs + 1):
+        fill(board, before)
+        board.power_cycle()
+        board.unsynced(fate)
+        board.fail_sync(number)
+        with pytest.raises(BoardError, match="error 11"):  # STORE
+            Client(to_library(board)).push(new)
+        assert starts_with(board, old) == old
+        assert new not in vouched(board)
+        Client(to_library(board)).push(new)
+        assert starts_with(board, new) == new
+
+
+def test_an_altered_note_is_none(library: ctypes.CDLL, models: list[bytes]) -> None:
+    """A bit of any byte of a record or a journal: its number, too, which nothing else tells of."""
+    board = CBoard(library, memory=1 << 17, **FLASH)
+    client = Client(to_library(board))
+    for model in models[:2]:
+        client.push(model)
+    before = content(board)
+    for at in range(48):
+        fill(board, before)
+        board.slot(1)[board.slot_bytes + board.unit + at] ^= 1 << at % 8
+        assert starts_with(board, *models[:2]) == models[0]
+        assert vouched(board) == models[:1]
+    fill(board, before)
+    board.power_cycle()
+    for at in range(48):
+        assert client.begin(models[2]) is False
+        assert client.begin(models[2]) is True
+        board.slot(0)[board.slot_bytes + at] ^= 1 << at % 8
+        board.power_cycle()
+    assert client.begin(models[2]) is False
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["record", "journal"])
+def test_a_note_that_stays_is_seen_at_once(
+    library: ctypes.CDLL, models: list[bytes], number: int
+) -> None:
+    """The store says that it has erased it; nothing of the container is touched then."""
+    board = CBoard(library, memory=1 << 17, **FLASH)
+    client = Client(to_library(board))
+    for model in (models[2], models[0]):
+        client.push(model)
+    before = content(board)
+    board.fail(number, silently=True)
+    with pytest.raises(BoardError, match="error 11"):  # STORE
+        client.begin(models[1])
+    assert [slot[: board.slot_bytes] for slot in content(board)] == [
+        slot[: board.slot_bytes] for slot in before
+    ]
