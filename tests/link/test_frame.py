@@ -67,5 +67,5 @@ def test_a_flood_without_end_is_not_kept():
 
 def test_a_payload_too_long_is_refused():
     encode_frame(1, 2, bytes(FRAME_PAYLOAD))
-    with pytest.raises(LinkError, match="takes 1032 bytes, got 1033"):
+    with pytest.raises(LinkError, match="takes 1032 bytes, got 1033: send them in several"):
         encode_frame(1, 2, bytes(FRAME_PAYLOAD + 1))

@@ -79,7 +79,9 @@ def encode_frame(kind: int, seq: int, payload: bytes = b"") -> bytes:
         If ``payload`` is longer than ``FRAME_PAYLOAD``.
     """
     if len(payload) > FRAME_PAYLOAD:
-        raise LinkError(f"a frame takes {FRAME_PAYLOAD} bytes, got {len(payload)}")
+        raise LinkError(
+            f"a frame takes {FRAME_PAYLOAD} bytes, got {len(payload)}: send them in several"
+        )
     body = _HEAD.pack(kind, seq) + payload
     coded: bytes = cobs.encode(body + _CRC.pack(zlib.crc32(body)))
     return coded + b"\0"

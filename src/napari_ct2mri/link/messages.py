@@ -238,7 +238,7 @@ _WORDS = {
     Number.GOLDEN: "its golden pair comes out wrong in {detail} bytes: rebuild the firmware; the "
     "kernels of this board differ from the reference",
     Number.STORE: "its store failed to erase, write or read back: push again; if it stays so, the "
-    "flash is worn out",
+    "flash is worn out or, of a simulated board, the disk full",
     Number.KIND: "this model takes CT volumes in HU, no pictures",
     Number.CODEC: "a slice that does not decode (codec status {detail}): rebuild its firmware",
     Number.RATE: "not an exact rate of this board; leave the choice to the program",

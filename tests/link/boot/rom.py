@@ -138,12 +138,18 @@ class Faults:
     again: int = 0  # how many times BOOTME comes once more
     late: int = 0  # ms before every answer
     drop: int = 0  # every so-many-th byte of the host is lost
+    lose: frozenset[int] = frozenset()  # bytes of the host that are lost
     silence: int | None = None  # no answer after so many bytes of the host
     hangup: int | None = None  # the line is gone after so many bytes of the host
     nak: frozenset[int] = frozenset()  # acknowledgements (the ping's counts) that come inverted
     mute: frozenset[int] = frozenset()  # acknowledgements that do not come
     crc: frozenset[int] = frozenset()  # CRCs that are answered wrong
     garble: frozenset[int] = frozenset()  # bytes of sections that arrive with bit 0 flipped
+
+    @property
+    def loses(self) -> bool:
+        """Whether bytes are lost, so that what looks like the host's fault may be the line's."""
+        return bool(self.drop or self.lose)
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> Faults:
@@ -253,6 +259,8 @@ class Rom:
         self._received += 1
         if self.faults.drop and self._received % self.faults.drop == 0:
             return
+        if self._received in self.faults.lose:
+            return
         if self._answer or self._early:
             self._repeat(byte)
             return
@@ -267,7 +275,7 @@ class Rom:
 
     def _repeat(self, byte: bytes) -> None:
         """[BL] opcode synchronization: no answer means busy, and the host repeats its question."""
-        if self.faults.drop and self._question == START:  # not listening yet
+        if self.faults.loses and self._question == START:  # not listening yet
             return
         self._early += byte
         if self._early != START or self._synchronised:
@@ -286,7 +294,7 @@ class Rom:
 
     def _protest(self, words: str) -> NoReturn:
         """A violation, unless the line may be to blame."""
-        if self.faults.drop:
+        if self.faults.loses:
             raise Restart
         raise Violation(f"{words} (byte {self._received}, after {len(self.commands)} commands)")
 
@@ -372,7 +380,7 @@ class Rom:
             self._protest(f"expected section 0x{self._redo:08X} again, got 0x{opcode:08X}")
         crc, _, differs = self._validated
         asked = self.commands[-1:] == [Opcode.VALIDATE_CRC]
-        if self.faults.drop or (opcode == Opcode.START_OVER) == (asked and differs):
+        if self.faults.loses or (opcode == Opcode.START_OVER) == (asked and differs):
             return
         if opcode == Opcode.START_OVER:
             why = f"CRC 0x{crc:08X} is right for what came" if asked else "expected a CRC before it"

@@ -166,6 +166,14 @@ def test_another_crc_is_not_taken_for_ours() -> None:
         assert "start-over: CRC 0x" in board.report()["violation"]
 
 
+@pytest.mark.parametrize("byte", [1, 4, 20, 200, 1500, 2700])
+def test_a_byte_that_is_lost_does_no_harm(byte: int) -> None:
+    """Of a start word, the ping, an opcode, a section: it is said again, or all begins anew."""
+    with rom(f"lose={byte}") as board:
+        boot_over(board.path)
+        check(board.report())
+
+
 @pytest.mark.parametrize("every", [5, 450])
 def test_a_line_that_loses_bytes_is_given_up_in_words(every: int) -> None:
     since = time.monotonic()
