@@ -1,8 +1,9 @@
 """How soon does a training reach what ``classic`` has at its end? Figures over processor time.
 
 A run with ``--keep-every`` leaves a checkpoint every few epochs; each is scored here on the
-patients that the protocol holds out, by the same evaluation as the tables. The time is that of the
-epochs alone; scoring costs a training nothing.
+patients that the protocol holds out, by the same evaluation as the tables. Of a run that kept none
+its record says when it was there at the latest: at its end. The time is that of the epochs alone;
+scoring costs a training nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.quality.records import FIGURES, Record, Score, machine, source_commit
+from benchmarks.quality.records import (
+    FIGURES,
+    Record,
+    Score,
+    machine,
+    read_record,
+    source_commit,
+)
 from benchmarks.quality.runs import Bench, Run, score_checkpoint
 from benchmarks.quality.summaries import MODEL
 from pydantic import Field
@@ -83,30 +91,25 @@ def measure_pace(bench: Bench, runs: Sequence[Run], goal: Record) -> Job[PaceRec
     Raises
     ------
     ConfigError
-        If a run has no kept checkpoint.
+        If a run has neither kept checkpoints nor a record.
     """
     contrast = goal.contrast or ""
     wanted = {name: max(_means(goal.scores, contrast, name)) for name in JUDGED}
     curves: list[Curve] = []
     for run in runs:
-        kept = bench.kept_paths(run)
-        if not kept:
-            raise ConfigError(
-                f"{run.name}: no checkpoint was kept in {bench.work}; train it there with "
-                "--keep-every"
-            )
         points: list[Point] = []
+        kept = bench.kept_paths(run)
         for number, (epoch, path) in enumerate(kept.items()):
             yield Progress(number, len(kept), f"checkpoints of {run.name}")
             scores = yield from score_checkpoint(bench, run, path, contrast)
-            points.append(
-                Point(
-                    epoch=epoch,
-                    cpu_seconds=_cpu_seconds(path, epoch),
-                    figures={n: round(max(_means(scores, contrast, n)), 6) for n in JUDGED},
-                )
+            points.append(_point(epoch, _cpu_seconds(path, epoch), scores, contrast))
+        curves.append(
+            Curve(
+                recipe=run.recipe.name,
+                seed=run.seed,
+                points=tuple(points) or (_end(bench, run, contrast),),
             )
-        curves.append(Curve(recipe=run.recipe.name, seed=run.seed, points=tuple(points)))
+        )
     here = machine(bench.threads)
     return PaceRecord(
         protocol=goal.protocol,
@@ -121,6 +124,21 @@ def measure_pace(bench: Bench, runs: Sequence[Run], goal: Record) -> Job[PaceRec
         machine=f"{here.cores} cores of {here.processor}",
         curves=tuple(curves),
     )
+
+
+def _end(bench: Bench, run: Run, contrast: str) -> Point:
+    if not bench.record_path(run).is_file():
+        raise ConfigError(
+            f"{run.name}: no checkpoint was kept in {bench.work} and there is no record; train it "
+            "with --keep-every"
+        )
+    record = read_record(bench.record_path(run), Record)
+    return _point(record.epochs, record.cpu_seconds, record.scores, contrast)
+
+
+def _point(epoch: int, cpu_seconds: float, scores: Sequence[Score], contrast: str) -> Point:
+    figures = {name: round(max(_means(scores, contrast, name)), 6) for name in JUDGED}
+    return Point(epoch=epoch, cpu_seconds=cpu_seconds, figures=figures)
 
 
 def _means(scores: Sequence[Score], contrast: str, figure: str) -> list[float]:

@@ -157,11 +157,12 @@ def _paces(files: Iterable[Path], beside: Path) -> str:
         record = read_record(path, PaceRecord)
         rows = []
         for curve in record.curves:
-            every = curve.points[0].epoch
             who = (f"`{curve.recipe}`", str(curve.seed))
             if point := curve.reached(record.goal):
                 share = point.cpu_seconds / record.goal_cpu_seconds
-                when = (str(point.epoch), f"{point.cpu_seconds:.0f}", f"{share:.3f}")
+                latest = "≤ " if len(curve.points) == 1 else ""
+                figures = (str(point.epoch), f"{point.cpu_seconds:.0f}", f"{share:.3f}")
+                when = tuple(latest + figure for figure in figures)
             else:
                 when = (f"not in {curve.points[-1].epoch}", "–", "–")
             rows.append((*who, *when))
@@ -169,8 +170,8 @@ def _paces(files: Iterable[Path], beside: Path) -> str:
         parts.append(
             f"`{record.goal_recipe}` at the end of its {record.goal_epochs} epochs, "
             f"{record.goal_cpu_seconds:.0f} s of processor time, on {record.contrast} of the "
-            f"held-out patients, each figure in its better scoring: {goal}. The first of the "
-            f"checkpoints, one every {every} epochs, that is no worse in any of the three:"
+            f"held-out patients, each figure in its better scoring: {goal}. The first of the kept "
+            "checkpoints that is no worse in any of the three (≤: none was kept before the end):"
             f"\n\n{table(('recipe', 'seed', 'epoch', 'CPU s', 'share'), rows)}"
             f"\n\n![Figures over processor time]({_link(path, beside)})"
         )

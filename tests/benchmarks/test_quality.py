@@ -140,7 +140,9 @@ def test_pace_scores_the_kept_checkpoints_against_the_end_of_another_training(
     goal = ours.model_copy(update={"contrast": "T2", "cpu_seconds": 4 * ours.cpu_seconds})
     write_json(folder / "fixed.classic-32.T2.0.json", goal)
     words = ("--records", str(folder))
-    assert run("pace", "--seed", "1", *words)[0] == 1  # of which nothing was kept
+    code, said = run("pace", "--seed", "1", *words)
+    assert code == 1
+    assert "no checkpoint was kept" in said
     code, said = run("pace", "--seed", "0", *words)
     assert code == 0, said
     made = read_record(folder / "pace.default.fixed.json", PaceRecord)
@@ -153,6 +155,11 @@ def test_pace_scores_the_kept_checkpoints_against_the_end_of_another_training(
     assert curve.reached(far) is None
     assert curve.reached(near) == curve.points[0]
     assert (folder / "pace.default.fixed.png").read_bytes().startswith(b"\x89PNG")
+    for kept in work.glob("*.epoch-*.safetensors"):
+        kept.unlink()
+    assert run("pace", "--seed", "0", *words)[0] == 0
+    (end,) = read_record(folder / "pace.default.fixed.json", PaceRecord).curves[0].points
+    assert (end.epoch, end.cpu_seconds) == (ours.epochs, ours.cpu_seconds)
     (folder / "fixed.classic-32.T2.0.json").unlink()
     page = tmp_path / "page.md"
     page.write_text(f"{BEGIN}\n{END}\n")
