@@ -224,7 +224,8 @@ def test_a_board_that_loses_power_is_filled_on(after_s: float):
     done, events = push(line, container)
     assert holds(board) == container
     assert line.was_cut
-    assert done.blocks == 40
+    assert (done.blocks, done.copied) == (40, 0)
+    assert 40 <= done.kept + done.written <= 42  # the block in the air may be sent twice
     assert any(isinstance(event, Notice) and "going on" in event.text for event in events)
 
 
@@ -258,7 +259,7 @@ def test_a_block_that_went_wrong_is_sent_again():
     board, container = BadStore(), model(8)
     done, events = push(VirtualLine(board), container)
     assert holds(board) == container
-    assert (done.kept, done.written) == (7, 9)
+    assert (done.kept, done.written) == (0, 9)
     assert any(isinstance(event, Notice) and "error 8" in event.text for event in events)
 
 

@@ -54,8 +54,8 @@ class Pushed:
     Attributes
     ----------
     blocks, kept, copied, written : int
-        Blocks of 4 KiB: of the container; found in the new slot; taken from the active model;
-        sent.
+        Blocks of 4 KiB: of the container; found in the new slot, left by a push before this one;
+        taken from the active model; sent. One that was lost on the way is sent twice.
     sent_bytes, received_bytes : int
         On the line, frames, repetitions and all.
     resent : int
@@ -145,6 +145,7 @@ class _Push:
         self.was_there = True  # until a BEGIN goes out
         self.was_refused = False  # by the SHA-256 of the whole
         self.kept = self.copied = self.written = self.resent = 0
+        self.brought: set[int] = set()  # blocks, over this connection and those that are gone
         self.sent = self.received = 0  # over connections that are gone
         self.write_s, self.start = 0.0, -1.0
 
@@ -197,17 +198,20 @@ class _Push:
         self.was_there = False
         begun = yield from self._ask(Type.BEGIN, BEGIN.pack(*self._content))
         is_resumed, _ = take(BEGUN, begun, "BEGIN")
-        missing = set(range(len(self.hashes)))
+        total = len(self.hashes)
+        missing = set(range(total))
         if is_resumed:
             yield from self._keep(missing)
-        if self.was_refused and not missing:  # two blocks share a hash (L8)
-            missing, self.kept = set(range(len(self.hashes))), 0
-        elif self.connection.hello.active is not None and missing:
+        if is_all := self.was_refused and not missing:  # two blocks share a hash (L8)
+            missing, self.kept = set(range(total)), 0
+        there = total - len(missing)
+        if self.connection.hello.active is not None and missing and not is_all:
             yield from self._copy(missing)
-        if self.kept or self.copied:
+        copied = total - there - len(missing)
+        if there or copied:
             yield Notice(
-                f"{self.kept} of {len(self.hashes)} blocks are there already, {self.copied} come "
-                f"from the model before; {len(missing)} to send"
+                f"{there} of {total} blocks are there already, {copied} come from the model "
+                f"before; {len(missing)} to send"
             )
         yield from self._write(sorted(missing))
 
@@ -216,7 +220,7 @@ class _Push:
         total = len(self.hashes)
         there = yield from self._hashes(0, total)
         held = {i for i, known in enumerate(there) if known == self.hashes[i]}
-        self.kept = len(held)
+        self.kept = len(held - self.brought)
         missing -= held
 
     def _copy(self, missing: set[int]) -> Job[None]:
@@ -233,6 +237,7 @@ class _Push:
             answer = yield from self._ask(Type.COPY, COPY.pack(first, to, count), LONG_S)
             take(COPIED, answer, "COPY")
             missing -= set(range(to, to + count))
+            self.brought |= set(range(to, to + count))
             self.copied += count
 
     def _hashes(self, slot: int, count: int) -> Generator[Event, None, list[bytes]]:
@@ -256,7 +261,9 @@ class _Push:
             self.resent += stream.resent
             self.write_s += self.connection.line.now() - start
             ends = [chunk.end for chunk in chunks[: stream.taken]]
-            self.written += sum(end % BLOCK == 0 or end == len(self.container) for end in ends)
+            whole = [end for end in ends if end % BLOCK == 0 or end == len(self.container)]
+            self.written += len(whole)
+            self.brought |= {(end - 1) // BLOCK for end in whole}
 
     def _commit(self) -> Generator[Event, None, int]:
         answer = yield from self._ask(Type.COMMIT, CONTENT.pack(*self._content), LONG_S)
