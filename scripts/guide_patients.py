@@ -23,11 +23,19 @@ MISSING = 11
 """Of the series with every second slice, the one that got lost."""
 
 
-def simulate(patient: Path, pairs: Path) -> None:
-    """Some patients to train on, and one more: a CT in two DICOM series, and a T2 elsewhere."""
+def simulate(
+    patient: Path,
+    pairs: Path,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+) -> None:
+    """Some patients to train on, and one more: a CT in two DICOM series, and a T2 elsewhere.
+
+    ``shape`` and ``spacing``, (z, y, x) and mm, are those of the latter.
+    """
     if pairs.exists():
         return
-    head = phantom(SEED)
+    head = phantom(SEED, shape=shape, spacing=spacing)
     study, frame = generate_uid(), generate_uid()
     every = range(len(head.ct.data))
     second = [k for k in every[::2] if k != 2 * MISSING]
