@@ -21,7 +21,7 @@ from napari_ct2mri.link.upload import Pushed, push_model
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
 from napari_ct2mri.pix2pix.zoo import find_model
 
-from .board import Board
+from .board import Board, Refusal
 from .lines import Faults, VirtualLine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "firmware"))
@@ -261,6 +261,38 @@ def test_a_block_that_went_wrong_is_sent_again():
     assert holds(board) == container
     assert (done.kept, done.written) == (0, 9)
     assert any(isinstance(event, Notice) and "error 8" in event.text for event in events)
+
+
+class Forgetful(Board):
+    """It says that it has committed, and has not."""
+
+    commits = 0
+
+    def _commit(self, payload: bytes) -> bytes:
+        self.commits += 1
+        before = self.active
+        answer = super()._commit(payload)
+        self.active = before
+        return answer
+
+
+class Miscounting(Board):
+    """The whole is never what it should be, by its SHA-256."""
+
+    commits = 0
+
+    def _commit(self, payload: bytes) -> bytes:
+        self.commits += 1
+        raise Refusal(Number.DIGEST)
+
+
+@pytest.mark.parametrize("kind", [Forgetful, Miscounting])
+def test_a_whole_that_is_never_right_is_given_up(kind: type[Forgetful | Miscounting]):
+    board = kind()
+    with pytest.raises(BoardError, match="COMMIT, error 8: what it holds is not what was sent"):
+        push(VirtualLine(board), model(8))
+    assert board.commits == 3
+    assert board.active is None
 
 
 class WrongKernels(Board):

@@ -41,6 +41,7 @@ __all__ = ["Pushed", "push_model"]
 _EVENT_S = 0.1
 _COPY_BLOCKS = 512  # a request: of a store of 100 kB/s an answer takes 20 s, well below LONG_S
 _ATTEMPTS = 5  # without a block that got through in between
+_REFUSALS = 3  # by the SHA-256 of the whole; after the second every block is sent
 _AGAIN = (Number.ORDER, Number.RANGE, Number.DIGEST, Number.STORE)
 """Refusals of a board that was reset meanwhile or holds something else than was sent."""
 
@@ -109,7 +110,7 @@ def push_model(connect: Connect, container: bytes, abi: int | None = None) -> Jo
     """
     connection = connect()
     push = _Push(container, abi)
-    fruitless = written = 0
+    fruitless = refusals = written = 0
     try:
         yield from map(Notice, connection.notes)
         while True:
@@ -117,9 +118,11 @@ def push_model(connect: Connect, container: bytes, abi: int | None = None) -> Jo
                 return (yield from push.run(connection))
             except LinkError as error:
                 push.was_refused = getattr(error, "number", 0) == Number.DIGEST
+                refusals += push.was_refused
                 fruitless = 0 if push.written > written else fruitless + 1
                 written = push.written
-                if fruitless == _ATTEMPTS or not _may_go_on(error):
+                is_hopeless = fruitless == _ATTEMPTS or refusals == _REFUSALS
+                if is_hopeless or not _may_go_on(error):
                     raise
                 yield Notice(f"{error}; going on from where it broke off")
                 connection.close()
