@@ -162,7 +162,10 @@ class Connection:
             return
         if baud not in self.hello.rates or before is None:
             rates = ", ".join(map(str, self.hello.rates)) or "none: its line has no rate"
-            raise LinkError(f"{self.hello.board} has no rate {baud}; it has {rates}")
+            raise LinkError(
+                f"{self.hello.board} has no rate {baud}; it has {rates}; choose one of these, or "
+                "leave the choice to the program"
+            )
         self.request(Type.RATE, RATE.pack(baud))
         self.wait(_SETTLE_S)
         try:
@@ -175,7 +178,7 @@ class Connection:
             self.greet()
             raise LinkError(
                 f"the board is not heard at {baud} bit/s: adapter or cable do not carry it; "
-                f"still at {before}"
+                f"choose a lower rate; still at {before}"
             ) from error
 
     def hashes(self, slot: int, first: int, count: int) -> Iterator[tuple[int, bytes]]:
