@@ -13,7 +13,7 @@ from serial.tools.list_ports import comports
 from serial.tools.list_ports_common import ListPortInfo
 
 from napari_ct2mri.errors import LinkError
-from napari_ct2mri.jobs import Progress, run_job
+from napari_ct2mri.jobs import Event, Notice, Progress, run_job
 from napari_ct2mri.link import LineLost, NoAnswer, connect, connect_again, list_ports, push_model
 from napari_ct2mri.link.connection import Connection
 from napari_ct2mri.link.opening import _raise_rate
@@ -96,10 +96,12 @@ def test_an_unplugged_board_is_waited_for():
             raise LineLost("not yet")
         return Connection(line)
 
-    seen: list[Progress] = []
+    seen: list[Event] = []
     connection = run_job(connect_again(open_it, LineLost("unplugged")), seen.append)
     assert connection.hello.board == "reference"
-    assert seen
+    (said,) = (event.text for event in seen if isinstance(event, Notice))
+    assert said == "the line is gone; plug the board in again, within 60 s"
+    assert [event.total for event in seen if isinstance(event, Progress)] == [60] * (len(seen) - 1)
     came_back = time.monotonic() + 1.0
     with pytest.raises(LinkError, match="not yet"):
         run_job(connect_again(open_it, LinkError("silent")), seen.append)

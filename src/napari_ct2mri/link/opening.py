@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 
 from napari_ct2mri.errors import BoardError, LinkError
-from napari_ct2mri.jobs import Event, Progress
+from napari_ct2mri.jobs import Event, Notice, Progress
 from napari_ct2mri.link.connection import Connection
 from napari_ct2mri.link.session import NoAnswer
 from napari_ct2mri.link.transport import RESET_BAUD, LineLost, SerialLine, users_of
@@ -16,7 +16,7 @@ __all__ = ["connect", "connect_again"]
 
 _OTHER_BAUDS = (921600, 2_000_000, 3_000_000)  # that an earlier session may have left it at
 _GREET_S, _OTHER_S = 3.0, 0.6
-_PLUG_S = 60.0  # how long an unplugged board is waited for
+_PLUG_S = 60  # s, how long an unplugged board is waited for
 _PAUSE_S = 0.5
 
 
@@ -53,16 +53,23 @@ def connect_again(
 
     Yields an event now and then, so that a person can cancel.
     """
-    end = time.monotonic() + (_PLUG_S if isinstance(why, LineLost) else 0.0)
+    begun, patience_s = time.monotonic(), _PLUG_S if isinstance(why, LineLost) else 0
+    is_said = False
     while True:
         try:
             return connect()
         except BoardError:
             raise
         except LinkError:
-            if time.monotonic() >= end:
+            waited_s = time.monotonic() - begun
+            if waited_s >= patience_s:
                 raise
-        yield Progress(0, 1, "boards found again")
+        if not is_said:
+            yield Notice(
+                f"the line is gone; plug the board in again: waiting {patience_s} s for it"
+            )
+            is_said = True
+        yield Progress(int(waited_s), patience_s, "seconds waited for the board")
         time.sleep(_PAUSE_S)
 
 
