@@ -65,9 +65,7 @@ def connect_again(
             if waited_s >= patience_s:
                 raise
         if not is_said:
-            yield Notice(
-                f"the line is gone; plug the board in again: waiting {patience_s} s for it"
-            )
+            yield Notice(f"the line is gone; plug the board in again, within {patience_s} s")
             is_said = True
         yield Progress(int(waited_s), patience_s, "seconds waited for the board")
         time.sleep(_PAUSE_S)
