@@ -17,6 +17,7 @@ from napari_ct2mri.imaging.io import write_volume
 from napari_ct2mri.jobs import run_job
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.layers import add_volume
+from napari_ct2mri.widgets.patient_data import patient_data
 
 PATIENCE_MS = 180_000
 """A child imports torch before its first word; a busy machine takes its time."""
@@ -37,6 +38,7 @@ def _no_memory(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Panels remember in a folder of the test's own, not in the person's settings."""
     folder = str(tmp_path_factory.mktemp("settings"))
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
+    patient_data.cache_clear()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from heads import OBLIQUE, head_pair
+from named import NAMED, named_in, named_scan
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
@@ -33,6 +34,7 @@ from napari_ct2mri.link.transport import SerialLine, users_of
 from napari_ct2mri.widgets import board_tasks, tasks
 from napari_ct2mri.widgets.board_tasks import BudgetKnown
 from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
+from napari_ct2mri.widgets.patient_data import patient_data
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("cc") and shutil.which("make")), reason="no C compiler here"
@@ -270,6 +272,40 @@ def ct_shown() -> Any:
     from napari_ct2mri.imaging.volume import closest_axes
 
     return closest_axes(CT)[0]
+
+
+def test_a_live_layer_is_saved_with_the_patient_or_without_as_the_switch_says(
+    viewer: Viewer,
+    ready: Any,
+    board: workflows.Running,
+    panel: OpenPanel,
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    """Whatever panel it is in, and whether that is open; in the next start, too."""
+    (ct,) = viewer.open(named_scan(tmp_path / "scan"), plugin="napari-ct2mri")
+    ready.live.ct.select(ct)
+    go_live(qtbot, ready, board.port)
+    layer = viewer.layers["scan · live T2 (host)"]
+
+    def named(name: str) -> set[str]:
+        assert layer.save(str(tmp_path / name), plugin="napari-ct2mri")
+        return named_in(tmp_path / name)
+
+    assert named("default.dcm") == set(NAMED)
+    synthesize = panel("Synthesize")
+    synthesize.patient_data.setChecked(False)
+    assert not ready.live.patient_data.isChecked()
+    assert named("without.dcm") == set()
+    viewer.window.remove_dock_widget("all")
+    assert named("closed.dcm") == set()
+    patient_data.cache_clear()  # as in the next start
+    assert named("later.dcm") == set()
+    again = panel("Board")
+    assert not again.live.patient_data.isChecked()
+    again.live.patient_data.setChecked(True)
+    assert named("with.dcm") == set(NAMED)
+    again._leave()
 
 
 # ---------------------------------------------------------------- the push

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from napari_ct2mri.widgets.layers import (
-    KEY,
-    LayerData,
-    data_to_volume,
-    layer_origin,
-    volume_to_layer_data,
-)
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
+from napari_ct2mri.widgets.layers import KEY, LayerData, data_to_volume, volume_to_layer_data
 
 __all__ = [
     "get_reader",
     "layer_name",
     "read_layers",
     "sample_head",
-    "set_patient_data",
     "write_image",
 ]
 
@@ -60,24 +49,19 @@ def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
     """Write one image layer on its exact grid; voxels as they are, whatever is shown.
 
     A path that ends in ``.dcm`` is a new folder for a series, of a synthetic MR alone; whether it
-    belongs to the patient, :func:`set_patient_data` says.
+    belongs to the patient, :mod:`~napari_ct2mri.widgets.patient_data` says.
     """
-    from napari_ct2mri.imaging.dicom_out import Derivation
+    from napari_ct2mri.imaging.dicom_out import DICOM_ENDING, Derivation
     from napari_ct2mri.imaging.io import write_volume
 
     origin = (attributes.get("metadata") or {}).get(KEY)
     made = None
-    if origin and origin.model:
-        made = Derivation(origin.model, origin.contrast, origin.patient_data)
+    if origin and origin.model and Path(path).suffix.lower() == DICOM_ENDING:
+        from napari_ct2mri.widgets.patient_data import patient_data  # the one part with Qt
+
+        made = Derivation(origin.model, origin.contrast, patient_data().is_wanted)
     write_volume(data_to_volume(data, attributes), Path(path), derivation=made)
     return [path]
-
-
-def set_patient_data(layers: Iterable[Layer], *, is_wanted: bool) -> None:
-    """Say whether DICOM series of these layers will belong to their CT's patient and study."""
-    for layer in layers:
-        if origin := layer_origin(layer):
-            layer.metadata[KEY] = replace(origin, patient_data=is_wanted)
 
 
 def sample_head() -> list[LayerData]:

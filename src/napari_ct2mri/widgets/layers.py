@@ -79,8 +79,6 @@ class Origin:
         Of the volume.
     model, contrast : str
         Which model made it, and what; empty for real images.
-    patient_data : bool
-        Whether a DICOM series of it belongs to its CT's patient.
     """
 
     geometry: Geometry
@@ -92,7 +90,6 @@ class Origin:
     notes: tuple[str, ...] = ()
     model: str = ""
     contrast: str = ""
-    patient_data: bool = True
 
 
 def volume_to_layer_data(volume: Volume, name: str) -> LayerData:

@@ -33,6 +33,7 @@ from napari_ct2mri.widgets.forms import LayerChooser
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.layers import layer_to_shown, synthetic_attributes
 from napari_ct2mri.widgets.live_job import QtLive
+from napari_ct2mri.widgets.patient_data import PatientDataTick
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -322,6 +323,8 @@ class LiveBox(QWidget):
         for title, label in self.figures.items():
             label.setWordWrap(True)
             form.addRow(title, label)
+        self.patient_data = PatientDataTick()
+        form.addRow("Saving", self.patient_data)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addLayout(form)

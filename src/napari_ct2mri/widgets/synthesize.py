@@ -20,13 +20,13 @@ from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone
 from napari_ct2mri.widgets.card import CardView
 from napari_ct2mri.widgets.command_line import CommandLine, file_name, model_name
 from napari_ct2mri.widgets.engine_choice import EngineChoice
-from napari_ct2mri.widgets.files import set_patient_data
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
 from napari_ct2mri.widgets.layer_pairs import file_of
 from napari_ct2mri.widgets.layers import KEY, layer_to_shown, synthetic_attributes
 from napari_ct2mri.widgets.maps import map_attributes, show_colorbar
 from napari_ct2mri.widgets.models import ModelChooser
 from napari_ct2mri.widgets.panel import Panel
+from napari_ct2mri.widgets.patient_data import PatientDataTick
 from napari_ct2mri.widgets.slice_choice import SliceChoice
 from napari_ct2mri.widgets.words import RESEARCH_ONLY
 
@@ -41,11 +41,6 @@ _SPREAD_SHOWN = 0.1
 
 _SPREAD_TIP = (
     f"A second layer: {MEANING}. An error that both share has none. It takes twice as long."
-)
-
-_PATIENT_TIP = (
-    "File > Save Selected Layers as NAME.dcm writes patient and study as the CT's files have them. "
-    "Without, the series is nobody's, and nothing in it leads to the CT."
 )
 
 
@@ -113,9 +108,7 @@ class SynthesizePanel(Panel):
         form.addRow(self.card)
         form.addRow("Contrast", self.contrast)
         form.addRow("Spread", self.with_spread)
-        self.patient_data = QCheckBox("patient data in DICOM")
-        self.patient_data.setChecked(True)
-        self.patient_data.setToolTip(_PATIENT_TIP)
+        self.patient_data = PatientDataTick()
         form.addRow("Saving", self.patient_data)
         self.engine = EngineChoice()
         form.addRow(self.engine)
@@ -129,8 +122,7 @@ class SynthesizePanel(Panel):
         for part in (self.meaning, _words(RESEARCH_ONLY), self.made, self.command):
             self.body.addWidget(part)
         self.body.addStretch(1)
-        self.patient_data.toggled.connect(self._follow_patient_data)
-        self.viewer.layers.events.inserted.connect(self._follow_patient_data)
+        self.patient_data.toggled.connect(lambda _: self._tell(self._commands))
         self.ct.currentIndexChanged.connect(self._follow_ct)
         self.model.changed.connect(self._follow_model)
         self.model.failed.connect(self._failed)
@@ -140,7 +132,6 @@ class SynthesizePanel(Panel):
             model=self.model,
             contrast=self.contrast,
             spread=self.with_spread,
-            patient_data=self.patient_data,
             engine=self.engine.engine,
             precision=self.engine.precision,
         )
@@ -231,11 +222,6 @@ class SynthesizePanel(Panel):
         self.command.show_command(command)
         for part in (self.made, self.command):
             part.setVisible(bool(command))
-
-    def _follow_patient_data(self, _: object = None) -> None:
-        """Whatever is saved from now on is saved as the switch says, by whomever it was made."""
-        set_patient_data(self.viewer.layers, is_wanted=self.patient_data.isChecked())
-        self._tell(self._commands)
 
     def _follow_ct(self, _: int = 0) -> None:
         self.slices.follow(self.ct.layer())
