@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_ct2mri.imaging.volume import Geometry, Volume
@@ -43,3 +44,10 @@ def head_pair(
 def picture(volume: Volume) -> NDArray[np.uint8]:
     """A CT as pictures in level 40, width 80."""
     return np.clip(volume.data / 80 * 255, 0, 255).astype(np.uint8)
+
+
+def to_micrometres(layer: Layer) -> None:
+    """Measure a layer in µm from now on; it stays where it is."""
+    scale, translate = np.multiply(layer.scale, 1000), np.multiply(layer.translate, 1000)
+    layer.units = ("um",) * layer.ndim
+    layer.scale, layer.translate = scale, translate

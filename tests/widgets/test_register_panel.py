@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from benchmarks.displaced_heads import Displaced, displace, simulate, surface, surface_errors
-from heads import head_pair, picture
+from heads import head_pair, picture, to_micrometres
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPointF, Qt
@@ -394,7 +394,12 @@ def test_checkerboard_and_swipe_show_both_images(heads: Viewer, panel: OpenPanel
     assert [layer.visible for layer in heads.layers] == [True] * layers
 
 
-def test_the_line_is_dragged_in_the_picture(heads: Viewer, panel: OpenPanel, qtbot: QtBot) -> None:
+@pytest.mark.parametrize("in_um", [None, "head CT", "head T2"])
+def test_the_line_is_dragged_in_the_picture(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, in_um: str | None
+) -> None:
+    if in_um:
+        to_micrometres(heads.layers[in_um])
     register = panel("Register & pair")
     with qtbot.waitExposed(heads.window._qt_window):
         heads.window.show()

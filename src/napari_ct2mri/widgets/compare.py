@@ -317,13 +317,11 @@ def _check_whole(ct: Stack, fake: Stack) -> None:
 
 def _along(chosen: _Chosen, compared: Compared) -> Along:
     spacing = chosen.ct.geometry.spacing
-    scale, translate = chosen.ct_layer.scale[-2:], chosen.ct_layer.translate[-2:]
     return Along(
         chosen.real.data,
         chosen.fake.data,
         compared.range,
         chosen.ct.is_picture,
         (spacing[1], spacing[2]),
-        (float(scale[0]), float(scale[1])),
-        (float(translate[0]), float(translate[1])),
+        chosen.ct_layer,
     )

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_ct2mri.errors import Ct2MriError, VolumeError
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
+from napari_ct2mri.widgets.world import in_mm
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -114,6 +115,7 @@ class LandmarkChooser(QWidget):
             size=_SIZE_PX,
             face_color=_COLOURS[self._what],
             features={"number": np.zeros(0, np.int64)},
+            scale=[1 / (in_mm(unit) or 1) for unit in image.units],  # sizes are in mm
             units=image.units,
             axis_labels=image.axis_labels,
         )

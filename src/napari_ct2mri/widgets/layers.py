@@ -28,6 +28,7 @@ from napari_ct2mri.imaging.volume import (
     axial_slices,
     closest_axes,
 )
+from napari_ct2mri.widgets.world import in_mm, on_layer
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -165,8 +166,11 @@ def synthetic_attributes(
         part = axial_slices(_stored(of_ct), wanted)
         origin = replace(origin, geometry=part.geometry, order=of_ct.order)
     origin = replace(origin, model=model, contrast=contrast)
+    place = on_layer(source)
+    z, y, x = place["translate"]
+    place["translate"] = (z + wanted.start * place["scale"][0], y, x)
     limits = (0.0, GREY_MAX if ct.is_picture else OUTPUT_MAX)
-    return {**attributes, "contrast_limits": limits, "metadata": {KEY: origin}}
+    return {**attributes, **place, "contrast_limits": limits, "metadata": {KEY: origin}}
 
 
 def check_one_grid(volumes: Mapping[str, Volume]) -> None:
@@ -335,7 +339,7 @@ def _placement(attributes: Mapping[str, Any], axes: int, name: str) -> tuple[Geo
             f"layer {name!r} is rotated, sheared or moved by an affine in the viewer; resample it "
             "onto plain axes first"
         )
-    mm = [_in_mm(unit) for unit in attributes.get("units") or ("pixel",) * axes]
+    mm = [in_mm(unit) for unit in attributes.get("units") or ("pixel",) * axes]
     factors = [1.0 if factor is None else factor for factor in mm]
     scale = [s * f for s, f in zip(attributes.get("scale", (1.0,) * axes), factors, strict=True)]
     start = [
@@ -348,17 +352,6 @@ def _placement(attributes: Mapping[str, Any], axes: int, name: str) -> tuple[Geo
         raise VolumeError(f"layer {name!r} is mirrored by a negative scale; flip its data instead")
     counts_pixels = None in mm and all(isclose(s, 1.0) for s in scale)
     return Geometry((z, y, x), (ox, oy, oz)), counts_pixels
-
-
-def _in_mm(unit: Any) -> float | None:
-    """Millimetres in one of a layer's units; None where it is not a length."""
-    import pint
-
-    registry = pint.get_application_registry()  # type: ignore[no-untyped-call]
-    try:
-        return float(registry.Quantity(1, str(unit)).to("mm").magnitude)
-    except pint.PintError:
-        return None
 
 
 def _as_modality(volume: Volume, modality: Modality | None) -> Volume:

@@ -34,6 +34,7 @@ from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.layers import layer_to_shown, synthetic_attributes
 from napari_ct2mri.widgets.live_job import QtLive
 from napari_ct2mri.widgets.patient_data import PatientDataTick
+from napari_ct2mri.widgets.world import to_data, world_units
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -344,5 +345,5 @@ def slice_in_view(viewer: napari.viewer.Viewer, layer: Layer) -> int | None:
     axis = viewer.dims.ndim - layer.ndim
     if axis not in viewer.dims.not_displayed:
         return None
-    z = layer.world_to_data(viewer.dims.point)[0]
+    z = to_data(layer, viewer.dims.point, world_units(viewer))[0]
     return int(np.clip(np.rint(z), 0, layer.data.shape[0] - 1))

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_ct2mri.imaging.blend import Blend, Checkerboard, Look, Swipe
 from napari_ct2mri.widgets.layers import KEY, layer_to_shown, volume_to_layer_data
+from napari_ct2mri.widgets.world import on_layer, step, to_data, world_units
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -98,11 +99,10 @@ class Overlay:
 
     def _add(self, name: str) -> Image:
         _, attributes, _ = volume_to_layer_data(self._blend.ct, name)
-        kept = {key: attributes[key] for key in ("name", "scale", "translate", "axis_labels")}
+        kept = {key: attributes[key] for key in ("name", "axis_labels")} | on_layer(self.ct)
         # of a known origin that is neither, so that no chooser takes it for a CT or an MR
         kept["metadata"] = {KEY: replace(attributes["metadata"][KEY], modality="unknown")}
-        units = self.ct.units if self.ct.ndim == 3 else (self.ct.units[-1],) * 3
-        layer = self._viewer.add_image(self._blend, rgb=True, units=units, **kept)
+        layer = self._viewer.add_image(self._blend, rgb=True, **kept)
         layer.mouse_drag_callbacks.append(self._drag)
         return layer
 
@@ -145,15 +145,16 @@ class Overlay:
         pattern = self._blend.pattern
         if not isinstance(pattern, Swipe) or self._viewer.dims.ndisplay != 2:
             return
-        index = layer.world_to_data(event.position)[-3:][pattern.axis]
-        reach = _GRAB_PX / _camera(self._viewer).zoom / layer.scale[pattern.axis]
+        units = world_units(self._viewer)
+        index = to_data(layer, event.position, units)[pattern.axis]
+        reach = _GRAB_PX / _camera(self._viewer).zoom / step(layer, units)[pattern.axis]
         if abs(index - pattern.index) > reach:
             return
         layer.mouse_pan = False
         try:
             yield
             while event.type == "mouse_move":
-                index = layer.world_to_data(event.position)[-3:][pattern.axis]
+                index = to_data(layer, event.position, units)[pattern.axis]
                 place = float(np.clip(index / self._blend.shape[pattern.axis], 0, 1))
                 self.show_swipe(place)
                 self._on_swipe(place)

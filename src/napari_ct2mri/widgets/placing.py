@@ -10,6 +10,7 @@ from napari_ct2mri.errors import PairError, VolumeError
 from napari_ct2mri.imaging.pose import Landmarks, Points, Registration, inverse, moved
 from napari_ct2mri.imaging.volume import Modality, Volume
 from napari_ct2mri.widgets.layers import layer_origin, layer_to_shown, layer_to_volume
+from napari_ct2mri.widgets.world import to_data
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -107,7 +108,8 @@ def points_of(image: Layer, points: Layer, modality: Modality) -> Points:
             f"on {image.ndim}"
         )
     shown = layer_to_shown(image, modality)
-    index = np.array([image.world_to_data(points.data_to_world(p)) for p in points.data])
+    units = points.units  # others than the image's, perhaps
+    index = np.array([to_data(image, points.data_to_world(p), units) for p in points.data])
     index = index.reshape(-1, 3)
     outside = ((index < -0.5) | (index > np.array(shown.data.shape) - 0.5)).any(axis=1)
     if outside.any():

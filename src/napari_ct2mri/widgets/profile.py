@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 from napari_ct2mri.errors import EvaluationError
 from napari_ct2mri.evaluation.maps import Point, Profile, line_profile
 from napari_ct2mri.imaging.intensity import MrRange, mr_to_unit, unit_to_output
+from napari_ct2mri.widgets.world import on_layer, to_data, to_world, world_units
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -47,8 +48,8 @@ class Along:
         Of the real one.
     is_picture : bool
     spacing : (y, x), mm
-    scale, translate : (y, x)
-        Of the layers in the viewer.
+    layer : napari layer
+        The CT's, on whose grid both lie.
     """
 
     real: NDArray[np.generic]
@@ -56,22 +57,16 @@ class Along:
     range: MrRange
     is_picture: bool
     spacing: Point
-    scale: Point
-    translate: Point
+    layer: Layer
 
     def profiles(self, index: int, start: Point, stop: Point) -> tuple[Profile, Profile]:
-        """Real and synthetic along a line from ``start`` to ``stop`` (y, x), both output units."""
+        """Both in output units along a line from ``start`` to ``stop``, (y, x) in voxels."""
         unit = mr_to_unit(self.real[index], self.range)
         real = unit_to_output(unit, is_picture=self.is_picture)
-        a, b = self._pixel(start), self._pixel(stop)
         return (
-            line_profile(real, a, b, self.spacing),
-            line_profile(self.fake[index], a, b, self.spacing),
+            line_profile(real, start, stop, self.spacing),
+            line_profile(self.fake[index], start, stop, self.spacing),
         )
-
-    def _pixel(self, world: Point) -> Point:
-        y, x = ((w - t) / s for w, t, s in zip(world, self.translate, self.scale, strict=True))
-        return y, x
 
 
 class ProfileView(QWidget):
@@ -162,8 +157,8 @@ class ProfileView(QWidget):
         return (real, fake), ""
 
     def _line(self) -> tuple[Point, Point] | None:
-        """Both ends of the chosen line, else of the latest, (y, x) in the world."""
-        if self._layer is None:
+        """Both ends of the chosen line, else of the latest, (y, x) in voxels."""
+        if self._layer is None or self._along is None:
             return None
         kinds = self._layer.shape_type
         lines = [i for i, kind in enumerate(kinds) if kind == "line"]
@@ -171,7 +166,9 @@ class ProfileView(QWidget):
         if not lines:
             return None
         ends = self._layer.data[(chosen or lines)[-1]]
-        start, stop = (self._layer.data_to_world(end)[-2:] for end in (ends[0], ends[-1]))
+        units = world_units(self._viewer)
+        places = (to_world(self._layer, end, units)[-2:] for end in (ends[0], ends[-1]))
+        start, stop = (to_data(self._along.layer, place, units)[-2:] for place in places)
         return (float(start[0]), float(start[1])), (float(stop[0]), float(stop[1]))
 
     def _add_layer(self) -> Shapes:
@@ -179,9 +176,7 @@ class ProfileView(QWidget):
         return self._viewer.add_shapes(
             ndim=2,
             name=_LINE,
-            scale=self._along.scale,
-            translate=self._along.translate,
-            units=("pixel" if self._along.is_picture else "mm",) * 2,
+            **{key: value[-2:] for key, value in on_layer(self._along.layer).items()},
             axis_labels=("y", "x"),
             edge_color=_LINE_COLOUR,
             edge_width=1,

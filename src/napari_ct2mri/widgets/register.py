@@ -31,6 +31,7 @@ from napari_ct2mri.widgets.look import LookBox
 from napari_ct2mri.widgets.pairs_table import PairTable
 from napari_ct2mri.widgets.panel import Panel
 from napari_ct2mri.widgets.placing import direction, landmarks_of, to_register
+from napari_ct2mri.widgets.world import on_layer
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -145,8 +146,7 @@ class RegisterPanel(Panel):
         found = registered.registration
         data, attributes, _ = volume_to_layer_data(registered.mr, f"{mr.name} · on {ct.name}")
         attributes["metadata"] = {**attributes["metadata"], REGISTERED: found}
-        for key in ("scale", "translate", "units"):  # to the last bit, whatever the CT's unit is
-            attributes[key] = getattr(ct, key)
+        attributes |= on_layer(ct)
         for key in ("contrast_limits", "colormap", "gamma"):
             attributes[key] = getattr(mr, key)
         layer = self.viewer.add_image(data, **attributes)

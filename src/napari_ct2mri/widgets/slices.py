@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QLabel
 
+from napari_ct2mri.widgets.world import to_data, to_world, world_units
+
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
@@ -37,7 +39,8 @@ class Stack:
         """The one that the viewer shows; None beyond the stack."""
         if self.layer.ndim < _AXES or self._axis < 0:
             return 0
-        index = round(float(self.layer.world_to_data(self.viewer.dims.point)[-_AXES]))
+        place = to_data(self.layer, self.viewer.dims.point, world_units(self.viewer))
+        index = round(float(place[-_AXES]))
         return index if 0 <= index < self.count else None
 
     def show(self, index: int) -> None:
@@ -48,8 +51,8 @@ class Stack:
         if dims.ndisplay != 2 or axis in dims.displayed:
             dims.ndisplay = 2
             dims.order = tuple(range(dims.ndim))
-        place = (index, *(0,) * (_AXES - 1))
-        dims.set_point(axis, float(self.layer.data_to_world(place)[-_AXES]))
+        place = to_world(self.layer, (index, *(0,) * (_AXES - 1)), world_units(self.viewer))
+        dims.set_point(axis, float(place[-_AXES]))
 
     def in_words(self) -> str:
         """``slice 3``, and what the slider says where that is another number."""

@@ -1,0 +1,134 @@
+"""Layers in µm beside layers in mm: one world, as napari shows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from heads import to_micrometres
+from napari.layers import Image
+from napari.viewer import Viewer
+
+from napari_ct2mri.imaging.intensity import mr_range
+from napari_ct2mri.widgets.forms import LayerChooser
+from napari_ct2mri.widgets.landmarks import LandmarkChooser
+from napari_ct2mri.widgets.layers import layer_to_shown, layer_to_volume, synthetic_attributes
+from napari_ct2mri.widgets.live import slice_in_view
+from napari_ct2mri.widgets.overlay import Overlay
+from napari_ct2mri.widgets.placing import points_of
+from napari_ct2mri.widgets.profile import Along, ProfileView
+from napari_ct2mri.widgets.slices import Stack
+from napari_ct2mri.widgets.world import step, to_data, to_world, world_units
+
+LAYERS = ["head CT", "head T2"]
+UM = 1000
+MM = ("mm",) * 3
+
+
+@pytest.fixture(params=LAYERS)
+def mixed(request: pytest.FixtureRequest, heads: Viewer) -> Viewer:
+    """Both heads where they were, one of them in µm."""
+    before = layer_to_volume(heads.layers[request.param]).geometry
+    to_micrometres(heads.layers[request.param])
+    assert heads.dims.units is not None
+    assert {str(unit) for unit in heads.dims.units} == {"micrometer"}
+    assert layer_to_volume(heads.layers[request.param]).geometry is before
+    return heads
+
+
+def shows(layer: Image, index: int) -> bool:
+    """Whether the canvas has that slice; napari's own word."""
+    return np.array_equal(np.asarray(layer._slice.image.raw), layer.data[index])
+
+
+def test_a_slice_comes_into_view_in_both(mixed: Viewer) -> None:
+    ct, mr = (mixed.layers[name] for name in LAYERS)
+    for layer in (ct, mr):
+        for index in (2, 0, 3):
+            Stack(mixed, layer).show(index)
+            assert [Stack(mixed, each).in_view() for each in (ct, mr)] == [index, index]
+            assert [slice_in_view(mixed, each) for each in (ct, mr)] == [index, index]
+            assert shows(ct, index)
+            assert shows(mr, index)
+
+
+def test_places_of_the_world_are_napari_s(mixed: Viewer) -> None:
+    units, index = world_units(mixed), (2, 10, 40)
+    worlds = [to_world(mixed.layers[name], index, units) for name in LAYERS]
+    np.testing.assert_allclose(*worlds)
+    low, high = mixed.layers.extent.world
+    np.testing.assert_array_less(low, worlds[0])
+    np.testing.assert_array_less(worlds[0], high)
+    for name in LAYERS:
+        layer = mixed.layers[name]
+        np.testing.assert_allclose(to_data(layer, (7.0, *worlds[0]), units), index)
+
+
+def test_without_a_world_in_units_numbers_are_taken_as_they_stand(mixed: Viewer) -> None:
+    ct = mixed.layers["head CT"]
+    mixed.add_image(np.zeros((4, 5, 6)), name="in pixels")
+    assert world_units(mixed) is None
+    np.testing.assert_array_equal(to_world(ct, (2, 1, 0), None), ct.data_to_world((2, 1, 0)))
+    Stack(mixed, ct).show(2)
+    assert shows(ct, 2)
+    assert Stack(mixed, ct).in_view() == 2
+
+
+def test_landmarks_are_where_they_were_set(mixed: Viewer) -> None:
+    ct = mixed.layers["head CT"]
+    index = np.array([(0, 10, 40), (3, 50, 21)])
+    affine = layer_to_shown(ct).geometry.affine
+    expected = index @ affine[:3, :3].T + affine[:3, 3]
+    places = np.array([to_world(ct, place, MM) for place in index])
+    for unit, size in (("mm", 1), ("um", UM)):
+        points = mixed.add_points(places * size, units=(unit,) * 3)
+        np.testing.assert_allclose(points_of(ct, points, "CT"), expected, atol=1e-6)
+
+
+def test_a_mark_is_as_large_in_either_unit(mixed: Viewer) -> None:
+    """Its size is in steps of its layer: of a millimetre, whatever the image counts."""
+    image = LayerChooser(mixed, "CT", "CT")
+    image.select(mixed.layers["head CT"])
+    marks = LandmarkChooser(mixed, image, "CT")
+    marks.start_marking()
+    points = marks.layer()
+    assert points is not None
+    assert points.units == mixed.layers["head CT"].units
+    np.testing.assert_allclose(step(points, MM), 1)
+
+
+@pytest.mark.parametrize("slices", [None, range(1, 3)])
+def test_what_is_made_of_a_layer_lies_on_it(mixed: Viewer, slices: range | None) -> None:
+    ct, mr = (mixed.layers[name] for name in LAYERS)
+    attributes = synthetic_attributes(ct, layer_to_shown(ct), "base", "T2", slices)
+    count = len(slices or ct.data)
+    made = mixed.add_image(np.zeros((count, *ct.data.shape[1:])), **attributes)
+    assert made.units == ct.units
+    first = slices.start if slices else 0
+    np.testing.assert_allclose(made.data_to_world((0, 3, 5)), ct.data_to_world((first, 3, 5)))
+    overlay = Overlay(mixed, ct, mr, "both")
+    np.testing.assert_array_equal(overlay.layer.extent.world, ct.extent.world)
+    assert overlay.layer.units == ct.units
+    overlay.close()
+
+
+def test_a_profile_is_of_the_voxels_under_the_line(mixed: Viewer) -> None:
+    """The same whatever the world is measured in."""
+    ct, mr = (mixed.layers[name] for name in LAYERS)
+    real = layer_to_shown(mr)
+    fake = np.asarray(real.data, np.float32)
+    along = Along(real.data, fake, mr_range(real), False, (1.0, 1.0), ct)
+    view = ProfileView(mixed, lambda: 1)
+    view.look_at(along)
+    view.draw()
+    (line,) = (layer for layer in mixed.layers if layer.name == "profile line")
+    ends = [(10, 12), (50, 40)]
+    line.add_lines(np.array(ends, float))  # on the pixels of the CT
+    distance, values = view.plot.fake.getData()
+    assert distance[-1] == pytest.approx(np.hypot(40, 28))
+    assert (values[0], values[-1]) == pytest.approx([mr.data[1][end] for end in ends])
+    other = "mm" if str(line.units[0]) == "micrometer" else "um"
+    factor = 1 / UM if other == "mm" else UM
+    scale, translate = line.scale * factor, line.translate * factor
+    line.units, line.scale, line.translate = (other,) * 2, scale, translate
+    view.renew()
+    np.testing.assert_allclose(view.plot.fake.getData()[1], values)
