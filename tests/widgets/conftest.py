@@ -71,6 +71,19 @@ def panel(viewer: Viewer, qtbot: QtBot) -> Iterator[OpenPanel]:
 
 
 @pytest.fixture
+def train(heads: Viewer, panel: OpenPanel) -> Any:
+    """Train with two patients to learn from, one of whom chooses the epoch."""
+    train = panel("Train")
+    ct, mr = head_pair(seed=5)
+    val = add_volume(heads, ct, "bea CT"), add_volume(heads, mr, "bea T2")
+    heads.layers.selection.active = heads.layers["head CT"]
+    train.pairs.add_layers(heads.layers["head CT"], heads.layers["head T2"], "ada", "T2", "train")
+    train.pairs.add_layers(*val, "bea", "T2", "val")
+    train.watch.select(heads.layers["head CT"])
+    return train
+
+
+@pytest.fixture
 def settle(qtbot: QtBot) -> Callable[[Any], None]:
     """Wait until a panel's job has ended."""
 
