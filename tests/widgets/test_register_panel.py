@@ -394,7 +394,7 @@ def test_checkerboard_and_swipe_show_both_images(heads: Viewer, panel: OpenPanel
     assert [layer.visible for layer in heads.layers] == [True] * layers
 
 
-@pytest.mark.parametrize("in_um", [None, "head CT", "head T2"])
+@pytest.mark.parametrize("in_um", [None, "head T2"])
 def test_the_line_is_dragged_in_the_picture(
     heads: Viewer, panel: OpenPanel, qtbot: QtBot, in_um: str | None
 ) -> None:

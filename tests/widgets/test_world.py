@@ -40,7 +40,7 @@ def shows(layer: Image, index: int) -> bool:
     return np.array_equal(np.asarray(layer._slice.image.raw), layer.data[index])
 
 
-def test_a_slice_comes_into_view_in_both(mixed: Viewer) -> None:
+def test_slices_and_places_are_the_same_in_both(mixed: Viewer) -> None:
     ct, mr = (mixed.layers[name] for name in LAYERS)
     for layer in (ct, mr):
         for index in (2, 0, 3):
@@ -49,9 +49,6 @@ def test_a_slice_comes_into_view_in_both(mixed: Viewer) -> None:
             assert [slice_in_view(mixed, each) for each in (ct, mr)] == [index, index]
             assert shows(ct, index)
             assert shows(mr, index)
-
-
-def test_places_of_the_world_are_napari_s(mixed: Viewer) -> None:
     units, index = world_units(mixed), (2, 10, 40)
     worlds = [to_world(mixed.layers[name], index, units) for name in LAYERS]
     np.testing.assert_allclose(*worlds)
@@ -63,6 +60,7 @@ def test_places_of_the_world_are_napari_s(mixed: Viewer) -> None:
         np.testing.assert_allclose(to_data(layer, (7.0, *worlds[0]), units), index)
 
 
+@pytest.mark.parametrize("mixed", ["head CT"], indirect=True)
 def test_without_a_world_in_units_numbers_are_taken_as_they_stand(mixed: Viewer) -> None:
     ct = mixed.layers["head CT"]
     mixed.add_image(np.zeros((4, 5, 6)), name="in pixels")
@@ -73,6 +71,7 @@ def test_without_a_world_in_units_numbers_are_taken_as_they_stand(mixed: Viewer)
     assert Stack(mixed, ct).in_view() == 2
 
 
+@pytest.mark.parametrize("mixed", ["head CT"], indirect=True)
 def test_landmarks_are_where_they_were_set(mixed: Viewer) -> None:
     ct = mixed.layers["head CT"]
     index = np.array([(0, 10, 40), (3, 50, 21)])
@@ -82,35 +81,36 @@ def test_landmarks_are_where_they_were_set(mixed: Viewer) -> None:
     for unit, size in (("mm", 1), ("um", UM)):
         points = mixed.add_points(places * size, units=(unit,) * 3)
         np.testing.assert_allclose(points_of(ct, points, "CT"), expected, atol=1e-6)
-
-
-def test_a_mark_is_as_large_in_either_unit(mixed: Viewer) -> None:
-    """Its size is in steps of its layer: of a millimetre, whatever the image counts."""
     image = LayerChooser(mixed, "CT", "CT")
-    image.select(mixed.layers["head CT"])
+    image.select(ct)
     marks = LandmarkChooser(mixed, image, "CT")
+    marks.combo.setCurrentIndex(0)
     marks.start_marking()
-    points = marks.layer()
-    assert points is not None
-    assert points.units == mixed.layers["head CT"].units
-    np.testing.assert_allclose(step(points, MM), 1)
-
-
-@pytest.mark.parametrize("slices", [None, range(1, 3)])
-def test_what_is_made_of_a_layer_lies_on_it(mixed: Viewer, slices: range | None) -> None:
-    ct, mr = (mixed.layers[name] for name in LAYERS)
-    attributes = synthetic_attributes(ct, layer_to_shown(ct), "base", "T2", slices)
-    count = len(slices or ct.data)
-    made = mixed.add_image(np.zeros((count, *ct.data.shape[1:])), **attributes)
+    made = marks.layer()
+    assert made is not None
     assert made.units == ct.units
-    first = slices.start if slices else 0
-    np.testing.assert_allclose(made.data_to_world((0, 3, 5)), ct.data_to_world((first, 3, 5)))
+    np.testing.assert_allclose(step(made, MM), 1)  # in which the size of a mark is counted
+
+
+@pytest.mark.parametrize("mixed", ["head CT"], indirect=True)
+def test_what_is_made_of_a_layer_lies_on_it(mixed: Viewer) -> None:
+    ct, mr = (mixed.layers[name] for name in LAYERS)
+    for slices in (range(4), range(1, 3)):
+        attributes = synthetic_attributes(ct, layer_to_shown(ct), "base", "T2", slices)
+        made = mixed.add_image(np.zeros((len(slices), *ct.data.shape[1:])), **attributes)
+        assert made.units == ct.units
+        place = ct.data_to_world((slices.start, 3, 5))
+        np.testing.assert_allclose(made.data_to_world((0, 3, 5)), place)
+        part, whole = layer_to_volume(made).geometry, layer_to_volume(ct).geometry
+        assert part.spacing == whole.spacing
+        assert part.direction == whole.direction
     overlay = Overlay(mixed, ct, mr, "both")
     np.testing.assert_array_equal(overlay.layer.extent.world, ct.extent.world)
     assert overlay.layer.units == ct.units
     overlay.close()
 
 
+@pytest.mark.parametrize("mixed", ["head T2"], indirect=True)
 def test_a_profile_is_of_the_voxels_under_the_line(mixed: Viewer) -> None:
     """The same whatever the world is measured in."""
     ct, mr = (mixed.layers[name] for name in LAYERS)
