@@ -131,4 +131,5 @@ def test_a_profile_is_of_the_voxels_under_the_line(mixed: Viewer) -> None:
     scale, translate = line.scale * factor, line.translate * factor
     line.units, line.scale, line.translate = (other,) * 2, scale, translate
     view.renew()
+    assert view.plot.isVisibleTo(view), view.words.text()
     np.testing.assert_allclose(view.plot.fake.getData()[1], values)
