@@ -71,6 +71,22 @@ def test_nothing_is_cut_off_in_a_narrow_dock(heads: Viewer, panel: OpenPanel) ->
         assert needed <= opened.minimumWidth() - bar, name
 
 
+def test_compare_is_as_wide_as_its_figures_and_no_wider(
+    heads: Viewer, panel: OpenPanel, settle: Callable[[Any], None]
+) -> None:
+    """The first time, too, when they have not found their places yet."""
+    opened = panel("Compare")
+    opened.fake.select(add_volume(heads, head_pair()[1], "synthetic T2"))
+    opened.real.select(heads.layers["head T2"])
+    opened.start()
+    settle(opened)
+    table, bar = opened.table, opened.scroll.verticalScrollBar().sizeHint().width()
+    figures = 2 * max(table.sizeHintForColumn(i) for i in range(2))
+    assert table.minimumWidth() >= table.verticalHeader().sizeHint().width() + figures
+    needed = opened.scroll.widget().minimumSizeHint().width() + bar
+    assert needed <= opened.minimumWidth() <= max(needed, 390)
+
+
 def test_a_name_that_is_cut_off_is_in_the_tip(heads: Viewer, panel: OpenPanel) -> None:
     chooser = panel("Compare").ct
     heads.layers["head CT"].name = "a CT whose name is far longer than any dock is wide"

@@ -205,6 +205,7 @@ class ComparePanel(Panel):
         self.in_view.follow(self._chosen.stack)
         self.profile.look_at(_along(self._chosen, compared))
         self.tabs.show()
+        self._make_room()
         self.say("")
 
     def _fill(self, compared: Compared) -> None:
@@ -224,15 +225,20 @@ class ComparePanel(Panel):
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.table.setItem(line, column, item)
         self.table.show()
-        self._make_room()
 
     def _make_room(self) -> None:
-        """Let no figure be cut off, whatever the font; a long model's name may be."""
+        """Let no figure be cut off, whatever the font; a long model's name may be.
+
+        By what parts need, not by how wide they are: they may not have found their places yet.
+        """
         columns = self.table.columnCount()
         widest = max(self.table.sizeHintForColumn(i) for i in range(columns))
-        rim = self.width() - self.table.viewport().width() - self.table.verticalHeader().width()
         titles = self.table.verticalHeader().sizeHint().width()
-        self.setMinimumWidth(max(_WIDTH_PX, titles + columns * widest + max(0, rim)))
+        self.table.setMinimumWidth(titles + columns * widest + 2 * self.table.frameWidth())
+        self.body.invalidate()
+        bar = self.scroll.verticalScrollBar().sizeHint().width()
+        needed = self.scroll.widget().minimumSizeHint().width() + bar
+        self.setMinimumWidth(max(_WIDTH_PX, needed))
 
     # ------------------------------------------------------------ the report
 

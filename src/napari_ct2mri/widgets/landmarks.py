@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_ct2mri.errors import Ct2MriError, VolumeError
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
-from napari_ct2mri.widgets.world import in_mm
+from napari_ct2mri.widgets.world import in_mm, prepare_to_draw
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -83,6 +83,7 @@ class LandmarkChooser(QWidget):
             return
         self.marking.emit()
         points = self.layer() or self._new_layer(image)
+        prepare_to_draw(self._viewer, points)
         for layer in self._viewer.layers:
             layer.visible = layer in (image, points)
         self._viewer.layers.selection.active = points

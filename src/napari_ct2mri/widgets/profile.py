@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 from napari_ct2mri.errors import EvaluationError
 from napari_ct2mri.evaluation.maps import Point, Profile, line_profile
 from napari_ct2mri.imaging.intensity import MrRange, mr_to_unit, unit_to_output
-from napari_ct2mri.widgets.world import on_layer, to_data, to_world, world_units
+from napari_ct2mri.widgets.world import on_layer, prepare_to_draw, to_data, to_world, world_units
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -125,6 +125,7 @@ class ProfileView(QWidget):
             self._layer = self._add_layer()
             self._layer.events.data.connect(self.renew)
             self._layer.events.set_data.connect(self.renew)
+        prepare_to_draw(self._viewer, self._layer)
         self._viewer.layers.selection.active = self._layer
         self._layer.mode = "add_line"
 

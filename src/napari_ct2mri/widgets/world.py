@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
-__all__ = ["Units", "in_mm", "on_layer", "step", "to_data", "to_world", "world_units"]
+__all__ = [
+    "Units",
+    "in_mm",
+    "on_layer",
+    "prepare_to_draw",
+    "step",
+    "to_data",
+    "to_world",
+    "world_units",
+]
 
 Units: TypeAlias = Sequence[Any] | None
 """Of each axis of a world; None: each layer's own."""
@@ -70,6 +79,21 @@ def on_layer(layer: Layer) -> dict[str, Any]:
         "translate": (*(0.0,) * pad, *map(float, layer.translate)),
         "units": (*(layer.units[-1],) * pad, *layer.units),
     }
+
+
+def prepare_to_draw(viewer: napari.viewer.Viewer, layer: Layer) -> None:
+    """Let a layer that will be drawn in count in the world's units; it stays where it is.
+
+    napari's tools take the mouse's place in the world for one in the layer's own units.
+    """
+    units, in_view = world_units(viewer), viewer.dims.point
+    if units is None or tuple(units[-layer.ndim :]) == layer.units:
+        return
+    factors = _factors(layer, units)
+    scale, translate = layer.scale * factors, layer.translate * factors
+    layer.units = units[-layer.ndim :]
+    layer.scale, layer.translate = scale, translate
+    viewer.dims.point = in_view  # half-way, the slider's range was another
 
 
 def in_mm(unit: Any) -> float | None:
