@@ -138,6 +138,12 @@ class NetworkConfig(Frozen):
         title="Dropout",
         description="In decoder blocks of the widest width but the innermost: three at 8 levels.",
     )
+    upsampling: Literal["transposed", "resized"] = Field(
+        "transposed",
+        title="Upsampling",
+        description="transposed, as published, leaves a faint checkerboard; resized keeps its "
+        "kernels what a 3x3 makes of doubled pixels. To a board both are the same.",
+    )
 
 
 class LossConfig(Frozen):

@@ -10,6 +10,7 @@ from napari_ct2mri.pix2pix.networks import (
     level_widths,
     parameter_count,
     pick_device,
+    smooth_kernels,
 )
 
 
@@ -30,6 +31,33 @@ def test_classic_starts_as_published() -> None:
     norm = torch.cat([up.norm.weight.detach() for up in generator.up if hasattr(up.norm, "weight")])
     assert abs(float(norm.mean()) - 1) < 0.005
     assert abs(float(norm.std()) - 0.02) < 0.003
+
+
+def test_a_smoothed_kernel_is_a_3x3_on_doubled_pixels() -> None:
+    x = torch.randn(2, 3, 5, 7)
+    small = torch.randn(3, 4, 3, 3)
+    doubled = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    resized = torch.nn.functional.conv2d(doubled, small.transpose(0, 1), padding=1)
+    # the 3x3 turned round, each of its rows and columns added to the next
+    kernel = torch.zeros(3, 4, 4, 4)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            kernel[:, :, dy : dy + 3, dx : dx + 3] += small.flip(2, 3)
+    transposed = torch.nn.functional.conv_transpose2d(x, kernel, stride=2, padding=1)
+    torch.testing.assert_close(transposed, resized)
+    kept = kernel.clone()
+    smooth_kernels(kept)  # is one already
+    torch.testing.assert_close(kept, kernel)
+    free = torch.randn(3, 4, 4, 4)
+    smooth = free.clone()
+    smooth_kernels(smooth)
+    assert float((smooth - free).abs().max()) > 0.1
+    twice = smooth.clone()
+    smooth_kernels(twice)
+    torch.testing.assert_close(twice, smooth)
+    flat = torch.nn.functional.conv_transpose2d(torch.ones_like(x), smooth, stride=2, padding=1)
+    inside = flat[..., 2:-2, 2:-2]
+    torch.testing.assert_close(inside, inside[..., :1, :1].expand_as(inside))
 
 
 def test_discriminator_sees_patches_of_70_px() -> None:

@@ -50,6 +50,7 @@ class Generator(nn.Module):
             )
             for i in range(net.levels)
         )
+        self._is_resized = net.upsampling == "resized"
         self.apply(_init_normal)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,6 +63,13 @@ class Generator(nn.Module):
         for up in reversed(list(self.up)[:-1]):
             y = up(torch.cat([skips.pop(), y], dim=1).relu_())
         return torch.tanh(y)
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Bring the weights back to what the settings allow, at the start and after each step."""
+        if self._is_resized:
+            for up in self.up:
+                smooth_kernels(up.conv.weight)  # type: ignore[union-attr, arg-type]
 
 
 class Down(nn.Module):
@@ -140,6 +148,19 @@ def is_half(precision: str, device: torch.device) -> bool:
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # torch before 2.10
         return False
     return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+def smooth_kernels(weight: Tensor) -> None:
+    """Take from (..., 4, 4) kernels, in place, what alternates along either axis.
+
+    What is left, and the nearest to what was there, is a 3x3 kernel after a doubling of pixels,
+    written as one transposed convolution of stride 2 (as polynomials along an axis, those with the
+    factor 1 + z). Flat stays flat under it: no checkerboard (Odena et al. 2016, "Deconvolution and
+    Checkerboard Artifacts", Distill).
+    """
+    sign = weight.new_tensor([1.0, -1.0, 1.0, -1.0])
+    for kernels in (weight, weight.mT):
+        kernels.sub_(sign * (sign * kernels).mean(dim=-1, keepdim=True))
 
 
 def level_widths(net: NetworkConfig) -> list[int]:

@@ -53,6 +53,7 @@ class TrainingState:
         torch.manual_seed(config.run.seed)
         model = config.model
         generator = Generator(model).to(device)
+        generator.constrain()
         state = cls(
             config,
             data,

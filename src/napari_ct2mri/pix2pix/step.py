@@ -65,6 +65,7 @@ def train_step(
     total = sum(weight * value for weight, value in parts.values())
     (team.share.weight * total).backward()  # type: ignore[union-attr]
     state.optimizer.step()
+    state.generator.constrain()
     if state.discriminator:
         state.discriminator.requires_grad_(True)
     return terms
