@@ -15,6 +15,7 @@ from napari_ct2mri.errors import (
 from napari_ct2mri.imaging.io import read_volume
 from napari_ct2mri.jobs import EpochDone, Event, Job, Notice, Preview, Progress, run_job
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint, read_header
+from napari_ct2mri.pix2pix.networks import smooth_kernels
 from napari_ct2mri.pix2pix.pace import Pace
 from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.pix2pix.state_file import state_path
@@ -91,6 +92,18 @@ def test_the_same_seed_gives_the_same_weights(make_pairs: MakePairs, tmp_path: P
         train_on(pairs, file, small(epochs=1, decay_epochs=0, seed=seed))
     assert torch.equal(weights_of(files[0]), weights_of(files[1]))
     assert not torch.equal(weights_of(files[0]), weights_of(files[2]))
+
+
+def test_resized_upsampling_stays_a_3x3_on_doubled_pixels(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    output = tmp_path / "m.safetensors"
+    train_on(make_pairs(), output, small(epochs=1, decay_epochs=0, upsampling="resized"))
+    kernels = load_checkpoint(output).weights["up.0.conv.weight"]
+    smooth = kernels.clone()
+    smooth_kernels(smooth)
+    torch.testing.assert_close(smooth, kernels, rtol=0, atol=1e-7)
+    assert float(kernels.abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["default", "classic"])  # with a moving average, and without
