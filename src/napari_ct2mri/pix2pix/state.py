@@ -159,15 +159,18 @@ class TrainingState:
 
 
 def _adam(module: nn.Module, config: OptimizerConfig) -> torch.optim.Adam:
+    """Adam in one pass over the weights, a fifth of the time of its several, where there is one."""
+    is_fused = next(module.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.Adam(
-        module.parameters(), lr=config.learning_rate, betas=(config.beta1, 0.999)
+        module.parameters(), config.learning_rate, (config.beta1, 0.999), fused=is_fused
     )
 
 
 def _restore(
     optimizer: torch.optim.Adam, name: str, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
+    (group,) = optimizer.param_groups
+    for i, parameter in enumerate(group["params"]):
         moments = {m: tensors.get(f"{name}.{i}.{m}") for m in _MOMENTS}
         present = {m: v for m, v in moments.items() if v is not None}
         shapes_fit = all(v.shape == parameter.shape for m, v in present.items() if m != "step")
@@ -175,5 +178,6 @@ def _restore(
             raise CheckpointError(f"{path}: state of {name} does not fit the network; train anew")
         if present:
             optimizer.state[parameter] = {
-                m: v if m == "step" else v.to(parameter.device) for m, v in present.items()
+                m: v.to(parameter.device) if m != "step" or group["fused"] else v
+                for m, v in present.items()
             }
