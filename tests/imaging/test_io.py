@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -294,6 +295,22 @@ def test_sheared_axes_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=r"not orthonormal.*resample") as raised:
             read_volume(path)
         assert one_line(raised, path)
+
+
+@pytest.mark.parametrize(
+    ("ending", "field"), [(".nrrd", rb"space directions:.*\n"), (".mha", rb"ElementSpacing.*\n")]
+)
+def test_a_spacing_that_is_not_stated_is_not_taken_in_silence(
+    tmp_path: Path, ending: str, field: bytes
+) -> None:
+    path = tmp_path / f"a{ending}"
+    write_volume(Volume(CT), path)
+    note = "spacing not stated, taken for 1 mm along every axis"
+    assert note not in read_volume(path).notes
+    bare, count = re.subn(field, b"", path.read_bytes())
+    assert count == 1
+    path.write_bytes(bare)
+    assert note in read_volume(path).notes
 
 
 def test_nifti_without_orientation_says_what_is_assumed(tmp_path: Path) -> None:

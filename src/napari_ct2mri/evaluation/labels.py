@@ -17,7 +17,8 @@ Label = Literal["train-fit", "selection", "held-out", "unknown"]
 MEANING: dict[Label, str] = {
     "train-fit": "the model was trained on slices of this patient",
     "selection": "slices of this patient chose the model's best epoch",
-    "held-out": "no slice of this patient trained the model or chose its epoch",
+    "held-out": "no slice of this patient is recognised as one that trained the model or chose its "
+    "epoch",
     "unknown": "nobody knows what the maker of these images has seen",
 }
 

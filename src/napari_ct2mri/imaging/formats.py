@@ -52,6 +52,11 @@ _AIR_BELOW_HU = -200.0
 _LABEL = re.compile(r"modality=(CT|MR|unknown) unit=(HU|arbitrary|grey)")
 _NAMED_CT = re.compile(r"(?<![a-z])ct(?![a-z])")
 _NAMED_MR = re.compile(r"(?<![a-z])(mri?|t1w?|t2w?|pd|flair)(?![a-z])")
+_SPACING_FIELDS = {
+    "NRRD": re.compile(rb"^(spacings|space directions):", re.MULTILINE),
+    "MetaImage": re.compile(rb"^Element(Spacing|Size)\s*=", re.MULTILINE),
+}
+_HEADER_BYTES = 1 << 16
 
 
 def ending(path: PurePath) -> str:
@@ -155,7 +160,8 @@ def read_file(path: Path, modality: Modality | None = None, *, middle_only: bool
     while image.GetDimension() > 3:
         image = image[..., 0]
     try:
-        volume = from_sitk(image, source=Source(str(path)), notes=_pose_notes(fields))
+        notes = (*_pose_notes(fields), *_spacing_notes(path, kind))
+        volume = from_sitk(image, source=Source(str(path)), notes=notes)
     except VolumeError as error:
         raise ImageError(f"{path}: {error}; resample it onto an upright grid first") from error
     _check_finite(volume.data, path)
@@ -178,6 +184,17 @@ def _pose_notes(fields: Mapping[str, str]) -> tuple[str, ...]:
     if codes != {"0"}:
         return ()
     return ("orientation not stated, axes taken to run to the left, posterior and superior",)
+
+
+def _spacing_notes(path: Path, kind: str) -> tuple[str, ...]:
+    """NRRD and MetaImage need not state a spacing; ITK then takes 1 mm and does not say so."""
+    if kind not in _SPACING_FIELDS:
+        return ()
+    with path.open("rb") as file:
+        header = re.split(rb"\r?\n\r?\n|^ElementDataFile", file.read(_HEADER_BYTES), flags=re.M)[0]
+    if _SPACING_FIELDS[kind].search(header):
+        return ()
+    return ("spacing not stated, taken for 1 mm along every axis",)
 
 
 def _check_finite(data: NDArray[np.generic], path: Path) -> None:

@@ -56,8 +56,9 @@ def place_in_team(environment: Mapping[str, str] = os.environ) -> Place:
     names = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
     if missing := [name for name in names if not environment.get(name)]:
         raise ConfigError(
-            f"WORLD_SIZE says that several processes train together, but {', '.join(missing)} is "
-            "not set; start them with torchrun, or unset WORLD_SIZE"
+            f"WORLD_SIZE says that several processes train together, but {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not set; start them with torchrun, or "
+            "unset WORLD_SIZE"
         )
     texts = (environment["RANK"], environment["WORLD_SIZE"], environment.get("LOCAL_RANK", "0"))
     if not all(text.isascii() and text.isdigit() and len(text) < 9 for text in texts):
