@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -28,7 +29,7 @@ from napari_ct2mri.app.workflows.evaluation import _measure
 from napari_ct2mri.app.workflows.manifest import read_manifest
 from napari_ct2mri.app.workflows.models import Model, load_model
 from napari_ct2mri.app.workflows.predictions import ModelPredictions
-from napari_ct2mri.errors import CheckpointError
+from napari_ct2mri.errors import CheckpointError, JobError
 from napari_ct2mri.jobs import Event, Notice, Progress, run_job
 from napari_ct2mri.pix2pix.pairs import read_pairs
 
@@ -194,6 +195,42 @@ def test_a_worker_killed_in_the_middle(
     assert killed
     assert any(isinstance(e, Notice) and "a worker was lost" in e.text for e in events)
     assert_same(tmp_path / "out", plain)
+
+
+def test_a_scheduler_killed_in_the_middle(
+    cohort: Path, model: Path, plain: Path, tmp_path: Path
+) -> None:
+    where = tmp_path / "scheduler.json"
+
+    def dask(*words: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "dask", *words, "--scheduler-file", str(where)]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=tmp_path, **quiet)
+
+    def kill_it(event: Event) -> None:
+        if isinstance(event, Progress) and event.what == "CTs" and event.done == 1:
+            scheduler.kill()
+
+    scheduler = dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    worker = dask("worker", "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    try:
+        deadline = time.monotonic() + 60
+        while not where.is_file():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        there = workflows.pick_cluster(json.loads(where.read_bytes())["address"], None)
+        job = workflows.synthesize(cohort, tmp_path / "out", model=model, cluster=there)
+        with pytest.raises(JobError, match="the scheduler was lost; is it still running"):
+            run_job(job, kill_it)
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
+    first = "T2/ada/ct.nii.gz"
+    assert (tmp_path / "out" / first).read_bytes() == (plain / first).read_bytes()
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert first in manifest.runs[0].files
 
 
 def test_another_model_under_the_same_name(model: Path, tmp_path: Path) -> None:
