@@ -1,7 +1,7 @@
 """Time of the main job: ``python benchmarks/speed.py [PART ...]``.
 
 Parts: ``step`` (a training step of ``classic`` against the plain recipe written as published,
-in turns), ``pipeline`` (what augmenting takes of a step), ``slice`` (the engines on a slice of the
+in turns), ``slice`` (the engines on a slice of the
 published network), ``files`` (a 512x512x300 NRRD to an MR on disk against bare calls), ``volume``
 (seconds a volume of synthesis), ``import`` (the package against a bare interpreter), ``panel``
 (first opening of the panels; needs a display). Prints a Markdown table; run it on an idle machine.
@@ -152,25 +152,6 @@ def part_step() -> list[Row]:
     return rows
 
 
-def part_pipeline() -> list[Row]:
-    """Processor seconds of augmenting against those of a whole step, ``default``."""
-    config = preset("default", contrasts=("T2",))
-    state = TrainingState.fresh(config, "", torch.device("cpu"))
-    chance = torch.Generator().manual_seed(0)
-    side, batch = config.model.scale.frame_px, config.optimizer.batch
-    ct, mr = (torch.rand(batch, 1, side, side, generator=chance) * 2 - 1 for _ in range(2))
-    contrast = torch.zeros(batch, dtype=torch.int64)
-    shares = []
-    for _ in range(12):
-        start = time.process_time()
-        changed = augment(ct, mr, config.augment, chance)
-        ready = time.process_time()
-        train_step(state, *changed, contrast)
-        shares.append((ready - start) / (time.process_time() - start))
-    text = f"{100 * statistics.median(shares[2:]):.1f} % of a step"
-    return [(f"augmenting, `default`, batch {batch}", text)]
-
-
 def head_of(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Volume:
     """A skull with brain in HU; only its size matters here."""
     hu = np.full(shape, -1000, np.int16)
@@ -256,7 +237,6 @@ def part_panel() -> list[Row]:
 
 PARTS = {
     "step": part_step,
-    "pipeline": part_pipeline,
     "slice": part_slice,
     "files": part_files,
     "volume": part_volume,

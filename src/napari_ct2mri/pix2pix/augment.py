@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -48,12 +49,12 @@ def augment(
     chance = _Chance(generator, share or Share(len(both)))
     if config.crop_from_px > ct.shape[-1]:
         both = _enlarge_and_crop(both, config.crop_from_px, chance)
-    if config.rotate_deg or config.zoom or config.shift_px or config.elastic_px:
-        both = _warp(both, config, chance)
     mirrored = chance.rand(1, 1, 1) < config.flip
-    both = torch.where(mirrored, both.flip(-1), both)
-    if config.patch < 1:
-        both = _patch(both, config.patch, multiple, chance)
+    window = _window(both.shape[-2:], config.patch, multiple, chance)
+    if config.rotate_deg or config.zoom or config.shift_px or config.elastic_px:
+        both = _warp(both, mirrored, window, config, chance)
+    else:
+        both = torch.where(mirrored, both.flip(-1), both)[..., *window]
     return _grey_levels(both[:, :channels], config, chance), both[:, channels:]
 
 
@@ -91,43 +92,65 @@ def _enlarge_and_crop(images: Tensor, side: int, chance: _Chance) -> Tensor:
     return large[..., y : y + height, x : x + width].clamp(-1, 1)
 
 
-def _patch(images: Tensor, part: float, multiple: int, chance: _Chance) -> Tensor:
-    """One window for all, its centre within half the margin of the frame's."""
-    for axis in (-2, -1):
-        side = images.shape[axis]
+def _window(frame: torch.Size, part: float, multiple: int, chance: _Chance) -> tuple[slice, slice]:
+    """Rows and columns of a patch, one for all pairs, its centre in the frame's middle half."""
+    window = []
+    for side in frame:
         length = min(side, math.ceil(side * part / multiple) * multiple)
         margin = side - length
-        start = margin // 4 + chance.below(margin // 2 + 1)
-        images = images.narrow(axis, start, length)
-    return images
+        start = margin // 4 + chance.below(margin // 2 + 1) if part < 1 else 0
+        window.append(slice(start, start + length))
+    return window[0], window[1]
 
 
-def _warp(images: Tensor, config: AugmentConfig, chance: _Chance) -> Tensor:
-    """Rotation, zoom with stretch, shift and a smooth displacement in one resampling."""
-    batch, _, height, width = images.shape
-    angle = chance.within(math.radians(config.rotate_deg))
-    zoom_y = 1 + chance.within(config.zoom)
-    zoom_x = zoom_y * (1 + chance.within(config.zoom / 2))
+def _warp(
+    images: Tensor,
+    mirrored: Tensor,
+    window: tuple[slice, slice],
+    config: AugmentConfig,
+    chance: _Chance,
+) -> Tensor:
+    """Rotation, zoom with stretch, shift and a smooth displacement in one resampling.
+
+    Of the images, mirrored where ``mirrored`` (B, 1, 1, 1) says so, only ``window`` is computed.
+    """
+    height, width = images.shape[-2:]
+    y = _centres(height)[window[0], None]
+    x = torch.where(mirrored[..., 0], -1, 1) * _centres(width)[window[1]]
+    angle = chance.within(math.radians(config.rotate_deg), 1, 1)
+    zoom_y = 1 + chance.within(config.zoom, 1, 1)
+    zoom_x = zoom_y * (1 + chance.within(config.zoom / 2, 1, 1))
     shift = 2 / width * config.shift_px
-    theta = torch.stack(
+    x, y = x / zoom_x, y / zoom_y
+    places = torch.stack(  # (B, 2, h, w): where each pixel comes from, the frame's from -1 to 1
         [
-            torch.cos(angle) / zoom_x,
-            -torch.sin(angle) / zoom_y,
-            chance.within(shift),
-            torch.sin(angle) / zoom_x,
-            torch.cos(angle) / zoom_y,
-            chance.within(shift),
+            torch.cos(angle) * x - torch.sin(angle) * y + chance.within(shift, 1, 1),
+            torch.sin(angle) * x + torch.cos(angle) * y + chance.within(shift, 1, 1),
         ],
         dim=1,
-    ).view(batch, 2, 3)
-    grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)
+    )
     if config.elastic_px:
         nodes = chance.randn(2, _ELASTIC_NODES, _ELASTIC_NODES)
-        field = F.interpolate(nodes, (height, width), mode="bicubic", align_corners=True)
-        grid = grid + field.permute(0, 2, 3, 1) * (2 / width * config.elastic_px)
+        nodes = torch.where(mirrored, nodes.flip(-1), nodes)
+        field = _cubic(height)[window[0]] @ nodes @ _cubic(width)[window[1]].T
+        places += 2 / width * config.elastic_px * field
     # air is -1, but what lies outside is sampled as 0: shift by one and back
+    grid = places.permute(0, 2, 3, 1)
     moved = F.grid_sample(images + 1, grid, mode="bicubic", align_corners=False) - 1
     return moved.clamp(-1, 1)
+
+
+@cache
+def _centres(side: int) -> Tensor:
+    """(side,) pixels' centres, of a frame from -1 to 1."""
+    return (2 * torch.arange(side) + 1) / side - 1
+
+
+@cache
+def _cubic(side: int) -> Tensor:
+    """(side, nodes): what each pixel is of the control points; bicubic, corner to corner."""
+    nodes = torch.eye(_ELASTIC_NODES)[None, :, None]
+    return F.interpolate(nodes, (1, side), mode="bicubic", align_corners=True)[0, :, 0].T
 
 
 def _grey_levels(ct: Tensor, config: AugmentConfig, chance: _Chance) -> Tensor:
