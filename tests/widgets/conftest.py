@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counting import Counting, is_open
 from heads import head_pair
 from napari.utils.notifications import Notification, notification_manager
 from napari.viewer import Viewer
@@ -81,6 +82,28 @@ def train(heads: Viewer, panel: OpenPanel) -> Any:
     train.pairs.add_layers(*val, "bea", "T2", "val")
     train.watch.select(heads.layers["head CT"])
     return train
+
+
+@pytest.fixture
+def counting(
+    make_napari_viewer: MakeViewer,
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[Viewer, Counting]]:
+    """A visible viewer with a panel whose job runs."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # the child's
+    viewer = make_napari_viewer(show=True)
+    panel = Counting(viewer, tmp_path / "left")
+    viewer.window.add_dock_widget(panel, name="Counting")
+    panel.go.click()
+    qtbot.waitUntil(lambda: hasattr(panel, "saw"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: panel.isVisible(), timeout=PATIENCE_MS)
+    window = viewer.window._qt_window
+    yield viewer, panel
+    panel.job.abandon()
+    if not is_open(window) and hasattr(viewer.window, "_qt_window"):
+        del viewer.window._qt_window  # closed by a person; the fixture would close it again
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from children import kill_child
+from counting import Counting, is_open, press
 from heads import head_pair
-from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QSettings, QTimer
@@ -23,35 +23,19 @@ from qtpy.QtWidgets import (
     QDialog,
     QDoubleSpinBox,
     QLineEdit,
-    QMainWindow,
     QMessageBox,
     QSpinBox,
     QToolButton,
 )
-from sheep import count
 
 from conftest import PATIENCE_MS, MakeViewer, OpenPanel
 from napari_ct2mri.errors import ConfigError
-from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets.forms import OutputField
 from napari_ct2mri.widgets.layers import add_volume
 from napari_ct2mri.widgets.memory import remember
 from napari_ct2mri.widgets.models import ModelChooser
 from napari_ct2mri.widgets.panel import Panel
 from napari_ct2mri.widgets.settings import Settings
-
-
-class Counting(Panel):
-    def __init__(self, viewer: Viewer, left_behind: Path) -> None:
-        super().__init__(viewer, "Count")
-        self.left_behind = left_behind
-
-    def start(self) -> None:
-        self.run(lambda result: None, count, self.left_behind)
-
-    def on_event(self, event: Event) -> None:
-        self.saw = event
-
 
 # ---------------------------------------------------------------- narrow docks
 
@@ -229,39 +213,6 @@ def test_settings_go_back_to_the_preset_and_that_is_remembered(qtbot: QtBot) -> 
         assert opened().config()
 
 
-# ---------------------------------------------------------------- a job at work
-
-
-@pytest.fixture
-def counting(
-    make_napari_viewer: MakeViewer,
-    qtbot: QtBot,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[tuple[Viewer, Counting]]:
-    """A visible viewer with a panel whose job runs."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # the child's
-    viewer = make_napari_viewer(show=True)
-    panel = Counting(viewer, tmp_path / "left")
-    viewer.window.add_dock_widget(panel, name="Counting")
-    panel.go.click()
-    qtbot.waitUntil(lambda: hasattr(panel, "saw"), timeout=PATIENCE_MS)
-    qtbot.waitUntil(lambda: panel.isVisible(), timeout=PATIENCE_MS)
-    window = viewer.window._qt_window
-    yield viewer, panel
-    panel.job.abandon()
-    if not is_open(window) and hasattr(viewer.window, "_qt_window"):
-        del viewer.window._qt_window  # closed by a person; the fixture would close it again
-
-
-def is_open(window: QMainWindow) -> bool:
-    """Whether a window is there and visible; Qt deletes it when it has closed."""
-    try:
-        return window.isVisible()
-    except RuntimeError:
-        return False
-
-
 # ---------------------------------------------------------------- a crash
 
 
@@ -312,23 +263,6 @@ def test_any_job_that_was_killed_can_be_started_again(
 
 
 # ---------------------------------------------------------------- closing
-
-
-def press(role: QMessageBox.ButtonRole, seen: list[str]) -> None:
-    """Press a button of the question as soon as it is there."""
-
-    def look() -> None:
-        box = QApplication.activeModalWidget()
-        if isinstance(box, QMessageBox):
-            seen.append(box.text() + "\n" + box.informativeText())
-            (button,) = [b for b in box.buttons() if box.buttonRole(b) == role]
-            button.click()
-        else:
-            if isinstance(box, ConfirmCloseDialog):  # napari's own question comes first
-                box.close_btn.click()
-            QTimer.singleShot(50, look)
-
-    QTimer.singleShot(50, look)
 
 
 def cross(window: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
+    QDockWidget,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -25,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.jobs import Event, Job, Notice
+from napari_ct2mri.widgets.docks import ask_before_closing, bring_forward, dock_of, join
 from napari_ct2mri.widgets.forms import plain_form
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.memory import Remembers, remember
@@ -55,6 +57,7 @@ class Panel(QWidget):
         self._course = Course()
         self._on_result: Callable[[Any], None] = lambda result: None
         self._main_window: QMainWindow | None = None
+        self._dock: QDockWidget | None = None
 
         self.body = QVBoxLayout()
         self.body.setContentsMargins(6, 6, 6, 6)
@@ -190,10 +193,10 @@ class Panel(QWidget):
     # ------------------------------------------------------------ the end of the panel
 
     def event(self, event: QEvent) -> bool:
-        """Notice being taken out of the window: napari's x button does that and no more."""
+        """Notice being taken out of the window, and being put into one or shown in it again."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.abandon()
-        if event.type() == QEvent.Type.Show:
+        if event.type() == QEvent.Type.Show and not event.spontaneous():
             self._follow()
         return bool(super().event(event))
 
@@ -216,6 +219,19 @@ class Panel(QWidget):
         if window is not None and window is not self._main_window:
             self._main_window = window
             window.installEventFilter(self)
+        dock = dock_of(self)
+        if window is None or dock is None:
+            return
+        if dock is not self._dock:  # where it lies later is the person's choice
+            self._dock = dock
+            join(dock, filter(None, map(dock_of, window.findChildren(Panel))))
+            ask_before_closing(dock, self._may_close)
+        bring_forward(dock)
+
+    def _may_close(self) -> bool:
+        """Whether the cross of the dock may take the panel away."""
+        assert self._main_window is not None
+        return not self.at_work() or _asked(self._main_window, self.at_work(), "panel")
 
     # ------------------------------------------------------------ layout
 
@@ -255,7 +271,7 @@ def may_close(window: QMainWindow, event: QEvent) -> bool:
     panels = [panel for panel in window.findChildren(Panel) if panel.at_work()]
     if is_programs or not panels:
         return True
-    if not _asked(window, [phrase for panel in panels for phrase in panel.at_work()]):
+    if not _asked(window, [phrase for panel in panels for phrase in panel.at_work()], "window"):
         window._quit_app = False  # set by Ctrl-Q: the next close would end napari unasked
         return False
     for panel in panels:
@@ -271,17 +287,18 @@ def _is_any_open(content: QWidget) -> bool:
     return any(not part.isHidden() for part in parts)
 
 
-def _asked(window: QMainWindow, phrases: list[str]) -> bool:
+def _asked(window: QMainWindow, phrases: Iterable[str], what: str) -> bool:
+    """Whether a person says that the work named by ``phrases`` may end, to close a part."""
     box = QMessageBox(window)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("Still at work")
     box.setText("\n".join(phrases))
     box.setInformativeText(
-        "End this and close the window? What was finished is kept, of a training its last "
+        f"End this and close the {what}? What was finished is kept, of a training its last "
         "checkpoint."
     )
     end = box.addButton("End and close", QMessageBox.ButtonRole.DestructiveRole)
-    keep = box.addButton("Keep the window", QMessageBox.ButtonRole.RejectRole)
+    keep = box.addButton(f"Keep the {what}", QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(keep)
     box.setEscapeButton(keep)
     box.exec()

@@ -18,6 +18,7 @@ from napari_ct2mri.pix2pix.state_file import state_path
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.command_line import CommandLine, model_name
 from napari_ct2mri.widgets.curves import Curves
+from napari_ct2mri.widgets.docks import bring_forward
 from napari_ct2mri.widgets.forms import LayerChooser, OutputField, narrow
 from napari_ct2mri.widgets.layer_pairs import file_of, pairs_of
 from napari_ct2mri.widgets.layers import layer_to_shown
@@ -100,8 +101,7 @@ class TrainPanel(Panel):
     def open_table(self) -> None:
         """Open Register & pair, where the pairs are put together."""
         dock, _ = self.viewer.window.add_plugin_dock_widget("napari-ct2mri", "Register & pair")
-        dock.show()
-        dock.raise_()  # it may be open already, behind another tab
+        bring_forward(dock)  # it may be open already, behind another tab
 
     def _pause_or_go_on(self) -> None:
         self.pause.setEnabled(False)  # until the child has heard it
