@@ -394,6 +394,32 @@ def test_checkerboard_and_swipe_show_both_images(heads: Viewer, panel: OpenPanel
     assert [layer.visible for layer in heads.layers] == [True] * layers
 
 
+def test_in_3d_both_images_are_left_and_the_panel_says_so(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot
+) -> None:
+    """A black box was there; and napari crashed at the end of this, with points marked."""
+    register = panel("Register & pair")
+    with qtbot.waitExposed(heads.window._qt_window):
+        heads.window.show()
+    choose(register.look.view, "squares")
+    assert "2D" not in register.look.hint.text()
+    heads.dims.ndisplay = 3
+    qtbot.wait(100)  # the canvas draws
+    assert [layer.name for layer in heads.layers if layer.visible] == ["head T2", "head CT"]
+    assert "go back to 2D" in register.look.hint.text()
+    choose(register.look.view, "swipe")
+    assert register.look.overlay is None
+    assert "go back to 2D" in register.look.hint.text()
+    heads.dims.ndisplay = 2
+    assert [layer for layer in heads.layers if layer.visible] == [register.look.overlay.layer]
+    assert "2D" not in register.look.hint.text()
+    click(qtbot, register.ct_points.mark)
+    qtbot.wait(100)
+    choose(register.look.view, "squares")
+    qtbot.wait(100)
+    assert heads.layers[-1] is register.look.overlay.layer
+
+
 @pytest.mark.parametrize("in_um", [None, "head T2"])
 def test_the_line_is_dragged_in_the_picture(
     heads: Viewer, panel: OpenPanel, qtbot: QtBot, in_um: str | None

@@ -39,6 +39,7 @@ _HINTS: dict[str | None, str] = {
         "the slider."
     ),
 }
+_ONLY_IN_2D = "CT and MR are put into one picture slice by slice: go back to 2D to see it."
 
 
 class LookBox(QWidget):
@@ -66,6 +67,7 @@ class LookBox(QWidget):
         self.view.currentIndexChanged.connect(self._look)
         self.before.toggled.connect(self._look)
         self.slider.valueChanged.connect(self._slid)
+        viewer.dims.events.ndisplay.connect(self._look)
         self._look()
 
     def follow(self, ct: Layer | None, mr: Layer | None, registered: Layer | None) -> None:
@@ -86,23 +88,29 @@ class LookBox(QWidget):
         """Give the canvas back."""
         self.view.setCurrentIndex(0)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Take the picture of both away."""
         overlay, self.overlay = self.overlay, None
         if overlay is not None:
             overlay.close()
 
     def _look(self, *_: object) -> None:
-        """Show the images in one picture, as the form says; or nothing."""
-        mode, ct = self.view.currentData(), self._ct
+        """Show the images in one picture, as the form says; or nothing.
+
+        Not in 3D: it would be black there, and napari 0.9 may crash after it.
+        """
+        mode, ct, is_flat = self.view.currentData(), self._ct, self._is_flat()
         mr = self._registered if self.after.isChecked() else self._moving
-        if mode is None or ct is None or mr is None or ct is mr:
-            self.end()
+        if mode is None or not is_flat or ct is None or mr is None or ct is mr:
+            self._end()
         elif self.overlay is None or (self.overlay.ct, self.overlay.mr) != (ct, mr):
-            self.end()
+            self._end()
             self._begin(ct, mr)
         self._set_slider(mode)
         self._draw()
+
+    def _is_flat(self) -> bool:
+        return self._viewer.dims.ndisplay == 2
 
     def _begin(self, ct: Layer, mr: Layer) -> None:
         when = "after" if self.after.isChecked() else "before"
@@ -137,7 +145,8 @@ class LookBox(QWidget):
                 self.slider.setValue(self._tile_mm)
         self.slider.setEnabled(mode is not None)
         self.slider_label.setText("Line" if mode == "swipe" else "Squares")
-        self.hint.setText(_HINTS[mode if self.overlay else None])
+        is_missed = mode is not None and not self._is_flat()
+        self.hint.setText(_ONLY_IN_2D if is_missed else _HINTS[mode if self.overlay else None])
 
     def _slid(self, value: int) -> None:
         if self.view.currentData() == "swipe":

@@ -365,7 +365,7 @@ class RegisterPanel(Panel):
         """Notice being taken out of the window: the picture of both goes too."""
         handled = super().event(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.look.end()
+            self.look.show_nothing()
         return handled
 
 
