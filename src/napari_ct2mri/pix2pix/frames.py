@@ -26,6 +26,8 @@ _MARGIN_PX = 6  # air kept round the head, network pixels
 _ZOOM_LIMITS = (0.05, 20.0)  # beyond these the head was not found, or the spacing is wrong
 _ENOUGH_SLICES = 48  # looked at to find the head of a volume
 _ENOUGH_PX = 256
+_AIR = "and what is black counts as air", "and what is below -300 HU counts as air"  # grey, HU
+_OR_NATIVE = " (in a terminal, --native leaves the pixels as they are)"
 _BAND_ROWS = 32  # fewer skip more zeros, but are more calls
 
 Floats = NDArray[np.float32]
@@ -119,10 +121,17 @@ def _zoom(ct: Volume, model: ModelConfig, diameter_px: float) -> tuple[float, fl
     else:
         spacing = ct.geometry.spacing
         zoom = (spacing[1] / model.scale.pixel_mm, spacing[2] / model.scale.pixel_mm)
-    if not all(_ZOOM_LIMITS[0] <= z <= _ZOOM_LIMITS[1] for z in zoom):
+    low, high = _ZOOM_LIMITS
+    if not all(low <= z <= high for z in zoom):
+        y, x = ct.geometry.spacing[1:]
+        got = (
+            f"a head of {diameter_px:.0f} pixels"
+            if ct.is_picture
+            else f"pixels of {y:.3g} x {x:.3g} mm"
+        )
         raise VolumeError(
-            f"scaling the head to the network's size would need a factor of {zoom[0]:.3g} x "
-            f"{zoom[1]:.3g}; check the spacing, or use --native to leave the pixels as they are"
+            f"scaling the head to the network's size may take a factor of {low:g} to {high:g}; "
+            f"{got} would need {zoom[0]:.3g} x {zoom[1]:.3g}; check the spacing{_OR_NATIVE}"
         )
     return zoom[0], zoom[1]
 
@@ -136,8 +145,9 @@ def _measure_head(ct: Volume) -> tuple[tuple[float, float, float, float], float]
     mask = head_mask(sparse, ct.unit, "CT")
     if not mask.any():
         raise VolumeError(
-            "no head was found in the CT, so its size is unknown; choose a slice that shows one, "
-            "or use --native to leave the pixels as they are"
+            f"no head was found in the CT, so its size is unknown; its values go from "
+            f"{sparse.min():.6g} to {sparse.max():.6g}, {_AIR[ct.unit == 'HU']}; check that it is "
+            f"a CT and shows a head{_OR_NATIVE}"
         )
     y0, y1, x0, x1 = head_box(mask)
     return (y0 * step, y1 * step, x0 * step, x1 * step), head_diameter_px(mask) * step
