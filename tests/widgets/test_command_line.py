@@ -58,3 +58,14 @@ def test_no_command_is_an_empty_line(qtbot: QtBot) -> None:
     part.show_command("ct2mri models")
     part.show_command("")
     assert part.line.text() == part.line.toPlainText() == ""
+    assert part.line.isVisibleTo(part)
+
+
+def test_where_there_is_none_it_is_said_why(qtbot: QtBot) -> None:
+    part = CommandLine()
+    qtbot.addWidget(part)
+    part.show_command("", "layer 'CT' is in no file")
+    assert part.why_not.text() == "No command line: layer 'CT' is in no file."
+    assert [w.isVisibleTo(part) for w in (part.line, part.copy, part.why_not)] == [0, 0, 1]
+    part.show_command("ct2mri models", "")
+    assert [w.isVisibleTo(part) for w in (part.line, part.copy, part.why_not)] == [1, 1, 0]

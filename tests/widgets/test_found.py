@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_ct2mri.imaging.series import Series
-from napari_ct2mri.widgets.found import details, size_in_words, title
+from napari_ct2mri.widgets.found import details, said_of_all, size_in_words, title
 
 SERIES = Series(
     uid="1.2.3",
@@ -54,3 +54,16 @@ def test_details_are_warnings_or_a_refusal() -> None:
     refused = replace(SERIES, refusal="one of many frames")
     assert details(refused, ("taken for CT",)) == ("✗ cannot be used: one of many frames",)
     assert details(replace(SERIES, problems=())) == ()
+
+
+def test_what_all_series_have_is_said_once() -> None:
+    """A file that is broken belongs to none of them."""
+    broken = "1 file left out: a.dcm: is cut off"
+    first, second = (
+        replace(SERIES, problems=problems)
+        for problems in (("gantry tilt of 18 degrees", broken), (broken,))
+    )
+    other = replace(SERIES, kind="NIfTI", problems=())
+    assert said_of_all((first, other, second)) == (broken,)
+    assert said_of_all((first, other)) == ()
+    assert details(first, but_for=(broken,)) == ("⚠ gantry tilt of 18 degrees",)

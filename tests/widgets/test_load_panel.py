@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from qtpy.QtCore import Qt
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.imaging.io import write_volume
 from napari_ct2mri.widgets.layers import layer_to_volume
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from imaging.dicom_files import write_series
 
 Settle = Callable[[Any], None]
 
@@ -63,6 +68,34 @@ def test_a_dropped_folder_is_listed_and_the_chosen_series_opened(
     assert layer_to_volume(layer).geometry.is_close(OBLIQUE, 1e-9)
     np.testing.assert_array_equal(layer_to_volume(layer).data, mr.data)
     assert load.status.text().endswith("4x64x64 MR")
+
+
+def test_a_broken_file_among_several_series_is_said_once(
+    panel: OpenPanel, settle: Settle, tmp_path: Path
+) -> None:
+    ct = head_pair()[0].data
+    for uid in ("2.25.1", "2.25.2"):
+        (tmp_path / uid).mkdir()
+        write_series(tmp_path / uid, ct, np.array([(0.0, 0.0, 4.0 * z) for z in range(4)]), uid=uid)
+    whole = next((tmp_path / "2.25.1").iterdir()).read_bytes()
+    (tmp_path / "broken.dcm").write_bytes(whole[:200])
+    load = panel("Load")
+    drop(load, tmp_path)
+    settle(load)
+    assert len(texts(load)) == 2
+    assert not any("left out" in text for text in texts(load))
+    assert load.notes.toPlainText().count("1 file left out: ") == 1
+
+
+def test_the_command_line_does_not_write_over_what_it_reads(
+    panel: OpenPanel, settle: Settle, tmp_path: Path
+) -> None:
+    write_volume(head_pair()[1], tmp_path / "T2.nii.gz")
+    load = panel("Load")
+    drop(load, tmp_path / "T2.nii.gz")
+    settle(load)
+    words = shlex.split(load.command.line.text())
+    assert words[:4] == ["ct2mri", "convert", str(tmp_path / "T2.nii.gz"), "T2-converted.nii.gz"]
 
 
 def test_of_several_dropped_files_the_folder_is_looked_at(

@@ -20,13 +20,13 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.app.cli import main
-from napari_ct2mri.errors import JobError
+from napari_ct2mri.errors import JobError, VolumeError
 from napari_ct2mri.imaging.blend import SEAM
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.pose import inverse, moved
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.pix2pix.pairs import read_pairs
-from napari_ct2mri.widgets.layer_pairs import REGISTERED
+from napari_ct2mri.widgets.layer_pairs import REGISTERED, in_no_file
 from napari_ct2mri.widgets.layers import add_volume, layer_to_shown, layer_to_volume
 from napari_ct2mri.widgets.placing import points_of, to_register
 
@@ -194,6 +194,26 @@ def test_a_layer_that_is_not_in_memory_is_registered_or_refused_in_words(
     assert not told
 
 
+def test_layers_that_are_in_no_file_have_no_command_line_and_are_named(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    for volume, name in zip(head_pair(slices=12), ("head CT", "head T2"), strict=True):
+        add_volume(viewer, volume, name)
+    register = panel("Register & pair")
+    click(qtbot, register.go)
+    settle(register)
+    command = register.command
+    assert register.registered() is not None
+    assert not command.line.isVisibleTo(register)
+    assert command.why_not.isVisibleTo(register)
+    words = command.why_not.text()
+    assert "layer 'head CT' and layer 'head T2' are in no file" in words
+    write_volume(head_pair()[0], tmp_path / "saved.nrrd")
+    (ct,) = viewer.open(tmp_path / "saved.nrrd", plugin="napari-ct2mri")
+    assert in_no_file(ct, viewer.layers["head T2"]).startswith("layer 'head T2' is in no file")
+    assert in_no_file(ct) == ""
+
+
 # ------------------------------------------------------------------ the end of a job
 
 
@@ -223,6 +243,17 @@ def test_a_layer_deleted_during_its_registration_ends_it(
     assert len(viewer.layers) == 1
     assert register.go.isEnabled()
     assert not register.stop.isEnabled()
+
+
+def test_a_layer_with_holes_is_named(
+    register: Any, viewer: Viewer, qtbot: QtBot, told: list[str]
+) -> None:
+    mr = viewer.layers["ada T1"]
+    data = mr.data.astype(np.float32)
+    data[0, 0, 0] = np.nan
+    mr.data = data
+    click(qtbot, register.go)
+    assert told.pop().startswith("layer 'ada T1' holds NaN or infinity")
 
 
 # ------------------------------------------------------------------ landmarks
@@ -275,6 +306,9 @@ def test_landmarks_lie_where_the_scanner_saw_them(heads: Viewer, panel: OpenPane
     register.ct.select(layer)
     for chooser in (register.ct_points, register.mr_points):
         chooser.select(points)
+    with pytest.raises(VolumeError, match="'spots' is chosen as CT points and as MR points"):
+        register._landmarks(layer, heads.layers["head T2"])
+    register.mr_points.select(heads.add_points(points.data, name="the same of the MR"))
     start = register._landmarks(layer, heads.layers["head T2"])
     np.testing.assert_allclose(start.fit(), np.eye(4), atol=1e-6)
 

@@ -160,7 +160,9 @@ def test_the_slice_in_view(
     layer, ct = heads.layers["head CT · synthetic T2, slices 2-2"], heads.layers["head CT"]
     assert layer.data.shape == (1, 64, 64)
     np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), ct.data_to_world((2, 0, 0)))
-    assert not synthesize.command.isVisibleTo(synthesize)  # the CT is in no file
+    assert not synthesize.command.line.isVisibleTo(synthesize)
+    assert synthesize.command.why_not.isVisibleTo(synthesize)
+    assert "layer 'head CT' is in no file" in synthesize.command.why_not.text()
 
 
 # ---------------------------------------------------------------- saved as DICOM

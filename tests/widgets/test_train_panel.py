@@ -206,11 +206,21 @@ def test_a_wrong_setting_is_said_in_words(
     train.settings.rows[leaf].editor.setText(text)
     assert words in train.settings.problem.text()
     assert train.command.line.text() == ""
+    assert words in train.command.why_not.text()
     click(qtbot, train.go)
     assert words in told.pop()
     assert train.go.isEnabled()
     train.settings.rows[leaf].reset.click()
     assert not train.settings.problem.isVisibleTo(train)
+
+
+def test_no_file_to_save_as_is_said(train: Any, qtbot: QtBot, told: list[str]) -> None:
+    train.output.line.setText(" ")
+    assert train.command.line.text() == ""
+    assert "no file is chosen" in train.command.why_not.text()
+    click(qtbot, train.go)
+    assert told.pop().startswith("no file is chosen under 'Save as'")
+    assert train.go.isEnabled()
 
 
 def test_a_model_to_start_from_decides_its_network(panel: OpenPanel, model: Path) -> None:

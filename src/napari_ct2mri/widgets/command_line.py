@@ -11,7 +11,14 @@ from unicodedata import normalize
 
 from qtpy.QtCore import QEvent, QMimeData, Qt
 from qtpy.QtGui import QFontDatabase, QResizeEvent
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QPlainTextEdit, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QWidget,
+)
 
 from napari_ct2mri.pix2pix.zoo import models
 
@@ -29,14 +36,23 @@ class CommandLine(QWidget):
         self.line = _Line()
         self.copy = QPushButton("Copy")
         self.copy.clicked.connect(self._copy)
+        self.why_not = QLabel()
+        self.why_not.setWordWrap(True)
+        self.why_not.hide()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.line, 1)
         row.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self.why_not, 1)
 
-    def show_command(self, text: str) -> None:
-        """Show ``text``."""
+    def show_command(self, text: str, why_not: str = "") -> None:
+        """Show ``text``; where it is empty, say ``why_not``."""
         self.line.show_command(text)
+        self.why_not.setText(f"No command line: {why_not}.")
+        is_missed = bool(why_not) and not text
+        for part in (self.line, self.copy):
+            part.setHidden(is_missed)
+        self.why_not.setVisible(is_missed)
 
     def _copy(self) -> None:
         QApplication.clipboard().setText(self.line.text())

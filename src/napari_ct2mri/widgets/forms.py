@@ -223,6 +223,11 @@ class OutputField(QWidget):
         row.addWidget(self.line, 1)
         row.addWidget(button)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is written in the field."""
+        return not self.line.text().strip()
+
     def path(self) -> Path:
         """What is written in the field."""
         return Path(self.line.text().strip()).expanduser()

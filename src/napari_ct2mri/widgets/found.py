@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_ct2mri.imaging.series import Series
 
-__all__ = ["details", "size_in_words", "title"]
+__all__ = ["details", "said_of_all", "size_in_words", "title"]
 
 
 def title(number: int, series: Series) -> str:
@@ -31,8 +32,23 @@ def size_in_words(series: Series) -> str:
     return " · ".join(parts)
 
 
-def details(series: Series, guessed: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """What is corrected, left out or guessed, a line each; or why it cannot be used."""
+def said_of_all(found: Sequence[Series]) -> tuple[str, ...]:
+    """Problems that all of several DICOM series have: a file that is broken belongs to none."""
+    several = [series for series in found if series.kind == "DICOM"]
+    if len(several) < 2:
+        return ()
+    first, *others = several
+    return tuple(p for p in first.problems if all(p in other.problems for other in others))
+
+
+def details(
+    series: Series, guessed: tuple[str, ...] = (), *, but_for: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """What is corrected, left out or guessed, a line each; or why it cannot be used.
+
+    ``but_for`` are problems that are said elsewhere.
+    """
     if series.refusal:
         return (f"✗ cannot be used: {series.refusal}",)
-    return tuple(f"⚠ {problem}" for problem in (*series.problems, *guessed))
+    told = (problem for problem in (*series.problems, *guessed) if problem not in but_for)
+    return tuple(f"⚠ {problem}" for problem in told)

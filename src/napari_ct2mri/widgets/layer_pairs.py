@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_ct2mri.pix2pix.pairs import PairRow, Split
 
-__all__ = ["REGISTERED", "LayerPair", "LayerPairs", "file_of", "pairs_of"]
+__all__ = ["REGISTERED", "LayerPair", "LayerPairs", "file_of", "in_no_file", "pairs_of"]
 
 REGISTERED = "ct2mri-registered"
 """Under which the ``metadata`` of a registered MR's layer holds its Registration. Its voxels are
@@ -185,6 +185,19 @@ def file_of(layer: Layer, modality: Modality) -> tuple[Path, str] | None:
     if not origin.source.path or not path.exists() or origin.modality != modality:
         return None
     return path.absolute(), origin.source.series_uid
+
+
+def in_no_file(ct: Layer, *mrs: Layer) -> str:
+    """Which of these layers no command line can name, and what to do; empty if it can name all."""
+    kinds: list[tuple[Layer, Modality]] = [(ct, "CT"), *((mr, "MR") for mr in mrs)]
+    names = [f"layer {layer.name!r}" for layer, kind in kinds if file_of(layer, kind) is None]
+    if not names:
+        return ""
+    is_one = len(names) == 1
+    return (
+        f"{' and '.join(names)} {'is' if is_one else 'are'} in no file as used here; save "
+        f"{'it' if is_one else 'them'} and open what was saved"
+    )
 
 
 def _count(number: int, what: str) -> str:

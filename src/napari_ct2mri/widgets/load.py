@@ -28,7 +28,7 @@ from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.command_line import CommandLine, file_name
 from napari_ct2mri.widgets.files import layer_name
-from napari_ct2mri.widgets.found import details, size_in_words, title
+from napari_ct2mri.widgets.found import details, said_of_all, size_in_words, title
 from napari_ct2mri.widgets.glances import Glanced, glances
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.layers import add_volume
@@ -130,9 +130,11 @@ class LoadPanel(Panel):
 
     def _list(self, path: Path, found: tuple[Series, ...]) -> None:
         self._scanned, self._found = path, found
+        for problem in said_of_all(found):
+            self.note(problem)
         for number, series in enumerate(found, start=1):
             item = QListWidgetItem(_blank(), "")
-            _write(item, number, series, details(series))
+            _write(item, number, series, self._details(series))
             if series.refusal:
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
             self.list.addItem(item)
@@ -154,7 +156,10 @@ class LoadPanel(Panel):
         icon.addPixmap(QPixmap.fromImage(image), QIcon.Mode.Selected)  # else Qt tints it
         item.setIcon(icon)
         guessed = event.glance.notes if series.modality == "unknown" else ()
-        _write(item, event.index + 1, series, details(series, guessed))
+        _write(item, event.index + 1, series, self._details(series, guessed))
+
+    def _details(self, series: Series, guessed: tuple[str, ...] = ()) -> tuple[str, ...]:
+        return details(series, guessed, but_for=said_of_all(self._found))
 
     def _show(self, path: Path, series: Series, volume: Volume) -> None:
         name = layer_name(path)
@@ -173,7 +178,7 @@ class LoadPanel(Panel):
             words = ["ct2mri", "info", str(path)]
         elif path is not None:
             series = self._found[row]
-            output = f"{file_name(_called(series), 'volume')}.nii.gz"
+            output = _output(series)
             words = ["ct2mri", "convert", str(path), output]
             words += ["--series", str(row + 1)] if len(self._found) > 1 else []
             modality = self.modality.currentData()
@@ -248,6 +253,13 @@ def _called(series: Series) -> str:
     """Its description; a file, which is described by its name, without the ending."""
     file = series.files[0]
     return layer_name(file) if series.description == file.name else series.description
+
+
+def _output(series: Series) -> str:
+    """A file for it in the folder one is in, and never the one that it came from."""
+    name, taken = file_name(_called(series), "volume"), {file.name for file in series.files}
+    is_taken = f"{name}.nii.gz".lower() in {other.lower() for other in taken}
+    return f"{name}{'-converted' if is_taken else ''}.nii.gz"
 
 
 def _write(item: QListWidgetItem, number: int, series: Series, lines: Sequence[str]) -> None:

@@ -56,11 +56,17 @@ def to_register(ct: Layer, mr: Layer) -> tuple[Volume, Volume]:
     Raises
     ------
     PairError, VolumeError
-        If they may not be paired, or one is no grey image in millimetres of several slices.
+        If they may not be paired, or one is no grey image in millimetres of several slices, or
+        holds NaN or infinity.
     """
     check_kinds(ct, mr)
     volumes = layer_to_volume(ct, "CT"), layer_to_volume(mr, "MR")
     for layer, volume in zip((ct, mr), volumes, strict=True):
+        if not np.isfinite([volume.data.min(), volume.data.max()]).all():
+            raise VolumeError(
+                f"layer {layer.name!r} holds NaN or infinity; replace them first, as by "
+                "numpy.nan_to_num"
+            )
         if volume.is_picture or _counts_pixels(layer):
             raise VolumeError(
                 f"layer {layer.name!r} has no spacing, its voxels count pixels; registration needs "
@@ -79,9 +85,14 @@ def landmarks_of(ct: Layer, ct_points: Layer, mr: Layer, mr_points: Layer) -> La
     Raises
     ------
     VolumeError
-        If there are not as many in one as in the other, fewer than three, or one lies outside
-        of its image.
+        If both are one layer, there are not as many in one as in the other, fewer than three,
+        or one lies outside of its image.
     """
+    if ct_points is mr_points:
+        raise VolumeError(
+            f"landmarks: layer {ct_points.name!r} is chosen as CT points and as MR points; mark "
+            "the same places of the MR in a layer of its own"
+        )
     in_ct, in_mr = points_of(ct, ct_points, "CT"), points_of(mr, mr_points, "MR")
     if len(in_ct) != len(in_mr):
         raise VolumeError(

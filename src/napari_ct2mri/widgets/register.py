@@ -25,7 +25,7 @@ from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.command_line import CommandLine, file_name
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
 from napari_ct2mri.widgets.landmarks import LandmarkChooser
-from napari_ct2mri.widgets.layer_pairs import REGISTERED, file_of, pairs_of
+from napari_ct2mri.widgets.layer_pairs import REGISTERED, file_of, in_no_file, pairs_of
 from napari_ct2mri.widgets.layers import volume_to_layer_data
 from napari_ct2mri.widgets.look import LookBox
 from napari_ct2mri.widgets.pairs_table import PairTable
@@ -69,6 +69,8 @@ class _Made:
     ----------
     words : list of str
         Of the command line; none where it cannot be.
+    why_not : str
+        Why it cannot.
     landmarks : Landmarks or None
         Where the search started; the command line reads them from a file.
     """
@@ -77,6 +79,7 @@ class _Made:
     mr: Layer
     layer: Image
     words: list[str]
+    why_not: str
     landmarks: Landmarks | None
 
 
@@ -110,7 +113,7 @@ class RegisterPanel(Panel):
         volumes = to_register(ct, mr)
         landmarks, kind = self._landmarks(ct, mr), self.kind.currentData()
         self.run(
-            partial(self._show, ct, mr, _as_command(ct, mr, kind, landmarks), landmarks),
+            partial(self._show, ct, mr, *_as_command(ct, mr, kind, landmarks), landmarks),
             workflows.register_volumes,
             *volumes,
             kind=kind,
@@ -137,6 +140,7 @@ class RegisterPanel(Panel):
         ct: Layer,
         mr: Layer,
         words: list[str],
+        why_not: str,
         landmarks: Landmarks | None,
         registered: Registered,
     ) -> None:
@@ -151,7 +155,7 @@ class RegisterPanel(Panel):
             attributes[key] = getattr(mr, key)
         layer = self.viewer.add_image(data, **attributes)
         layer.contrast_limits_range = mr.contrast_limits_range
-        self._made.append(_Made(ct, mr, layer, words, landmarks))
+        self._made.append(_Made(ct, mr, layer, words, why_not, landmarks))
         self._chosen()
         if self.registered() is layer:
             self.look.show_after()
@@ -167,8 +171,8 @@ class RegisterPanel(Panel):
             f"<b>{found.after:.3f}</b> after.<br>{verdict}"
         )
         self.result.show()
-        self.command.show_command(shlex.join(made.words))
-        self.command.setVisible(bool(made.words))
+        self.command.show_command(shlex.join(made.words), made.why_not)
+        self.command.show()
         self.save_points.setVisible(made.landmarks is not None and bool(made.words))
 
     def _follow_removed(self, event: Event) -> None:
@@ -369,11 +373,13 @@ class RegisterPanel(Panel):
         return handled
 
 
-def _as_command(ct: Layer, mr: Layer, kind: str, landmarks: Landmarks | None) -> list[str]:
-    """What a terminal would be told; nothing where a layer is in no file as it is shown."""
+def _as_command(
+    ct: Layer, mr: Layer, kind: str, landmarks: Landmarks | None
+) -> tuple[list[str], str]:
+    """What a terminal would be told; or nothing, and why."""
     of_ct, of_mr = file_of(ct, "CT"), file_of(mr, "MR")
     if of_ct is None or of_mr is None:
-        return []
+        return [], in_no_file(ct, mr)
     (ct_path, series), (mr_path, mr_series) = of_ct, of_mr
     name = file_name(f"{mr.name}-on-{ct.name}", "registered")
     words = ["ct2mri", "register", str(ct_path), str(mr_path), f"{name}.nii.gz"]
@@ -381,7 +387,7 @@ def _as_command(ct: Layer, mr: Layer, kind: str, landmarks: Landmarks | None) ->
     for flag, uid in (("--series", series), ("--mr-series", mr_series)):
         words += [flag, uid] if uid else []
     words += [_LANDMARKS, f"{name}-landmarks.csv"] if landmarks else []
-    return words
+    return words, ""
 
 
 def _words() -> QLabel:

@@ -21,7 +21,7 @@ from napari_ct2mri.widgets.card import CardView
 from napari_ct2mri.widgets.command_line import CommandLine, file_name, model_name
 from napari_ct2mri.widgets.engine_choice import EngineChoice
 from napari_ct2mri.widgets.forms import LayerChooser, narrow
-from napari_ct2mri.widgets.layer_pairs import file_of
+from napari_ct2mri.widgets.layer_pairs import file_of, in_no_file
 from napari_ct2mri.widgets.layers import KEY, layer_to_shown, synthetic_attributes
 from napari_ct2mri.widgets.maps import map_attributes, show_colorbar
 from napari_ct2mri.widgets.models import ModelChooser
@@ -94,6 +94,7 @@ class SynthesizePanel(Panel):
         self._mr: _Stream | None = None
         self._spread: _Stream | None = None
         self._commands: Sequence[str] = "", ""  # without and with patient data
+        self._why_not = ""
         form = self.section("CT to MR")
         self.ct = LayerChooser(self.viewer, "CT", "CT")
         self.model = ModelChooser()
@@ -122,7 +123,7 @@ class SynthesizePanel(Panel):
         for part in (self.meaning, _words(RESEARCH_ONLY), self.made, self.command):
             self.body.addWidget(part)
         self.body.addStretch(1)
-        self.patient_data.toggled.connect(lambda _: self._tell(self._commands))
+        self.patient_data.toggled.connect(lambda _: self._tell(self._commands, self._why_not))
         self.ct.currentIndexChanged.connect(self._follow_ct)
         self.model.changed.connect(self._follow_model)
         self.model.failed.connect(self._failed)
@@ -149,7 +150,7 @@ class SynthesizePanel(Panel):
             for command in _as_commands(source, ct, name, contrast, slices, spread)
         ]
         self.run(
-            partial(self._finish, commands),
+            partial(self._finish, commands, in_no_file(source)),
             workflows.synthesize_volume,
             ct,
             model=model.path,
@@ -192,7 +193,7 @@ class SynthesizePanel(Panel):
         data = np.zeros((len(wanted), *ct.data.shape[1:]), np.float32)
         return _Stream(self.viewer, data, wanted.start, attributes, is_measure)
 
-    def _finish(self, commands: Sequence[str], volume: Volume) -> None:
+    def _finish(self, commands: Sequence[str], why_not: str, volume: Volume) -> None:
         """The events brought every slice already; ``volume`` is the same."""
         assert self._mr is not None
         assert self._mr.layer is not None
@@ -204,7 +205,7 @@ class SynthesizePanel(Panel):
             if stream is not None and stream.layer is not None and not stream.is_gone:
                 stream.layer.refresh()
         self.say(f"{layer.name} is ready. {RESEARCH_ONLY}")
-        self._tell(commands)
+        self._tell(commands, why_not)
         self._mr = self._spread = None
 
     def _clean_up(self) -> None:
@@ -214,14 +215,14 @@ class SynthesizePanel(Panel):
                 stream.remove()
         self._mr = self._spread = None
 
-    def _tell(self, commands: Sequence[str] = ("", "")) -> None:
-        """Show how it is made in a terminal, without or with patient data; empty: it cannot be."""
-        self._commands = commands
+    def _tell(self, commands: Sequence[str] = ("", ""), why_not: str = "") -> None:
+        """Show how it is made in a terminal, without or with patient data, or why it cannot be."""
+        self._commands, self._why_not = commands, why_not
         command = commands[self.patient_data.isChecked()]
         self.made.setText("The same on the command line")
-        self.command.show_command(command)
-        for part in (self.made, self.command):
-            part.setVisible(bool(command))
+        self.command.show_command(command, why_not)
+        self.made.setVisible(bool(command))
+        self.command.setVisible(bool(command or why_not))
 
     def _follow_ct(self, _: int = 0) -> None:
         self.slices.follow(self.ct.layer())

@@ -62,7 +62,7 @@ class TrainPanel(Panel):
         self.job.cancelled.connect(lambda _: self._end_run("stopped"))
         self.job.failed.connect(self._break_off)
         self.remember(init=self.init, settings=self.settings, output=self.output)
-        self.output.line.setText(str(_free(self.output.path())))
+        self._take_free_name()
         self._show_command()
 
     # ------------------------------------------------------------ what the person does
@@ -185,7 +185,7 @@ class TrainPanel(Panel):
         self.pause.setText(_PAUSE)
         self.pause.setEnabled(False)
         self.runs.refresh()
-        self.output.line.setText(str(_free(self.output.path())))
+        self._take_free_name()
 
     def _see(self, text: str) -> None:
         """Say what the preview shows; nothing takes no room."""
@@ -197,7 +197,13 @@ class TrainPanel(Panel):
 
     # ------------------------------------------------------------ the form
 
+    def _take_free_name(self) -> None:
+        if not self.output.is_empty:
+            self.output.line.setText(str(_free(self.output.path())))
+
     def _output(self) -> Path:
+        if self.output.is_empty:
+            raise ConfigError("no file is chosen under 'Save as'; write its name, or press ...")
         output = self.output.path().absolute()
         if output.suffix != _ENDING:
             raise ConfigError(f"{output}: a model's name ends in {_ENDING}; add that")
@@ -281,12 +287,15 @@ class TrainPanel(Panel):
         self.target.setCurrentIndex(max(0, self.target.findText(before)))
 
     def _show_command(self, _: object = None) -> None:
-        """What a terminal would be told; empty while a setting is wrong."""
+        """What a terminal would be told; or why not, while a setting is wrong."""
         try:
             self.settings.config()
             flags = self.settings.leaves()
-        except ConfigError:
-            self.command.show_command("")
+        except ConfigError as error:
+            self.command.show_command("", str(error))
+            return
+        if self.output.is_empty:
+            self.command.show_command("", "no file is chosen under 'Save as'")
             return
         run = Run(self.output.path().absolute(), 0, "stopped")
         words = ["ct2mri", "train", str(run.pairs), "--output", str(run.path)]
