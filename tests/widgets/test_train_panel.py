@@ -214,6 +214,19 @@ def test_a_wrong_setting_is_said_in_words(
     assert not train.settings.problem.isVisibleTo(train)
 
 
+def test_epochs_that_are_typed_stay(panel: OpenPanel, qtbot: QtBot) -> None:
+    """Enter, as leaving the field does, tells of the same number once more."""
+    settings = panel("Train").settings
+    usual = settings.epochs.text()
+    for text, leaves in (("7", {"epochs": 7}), (usual, {})):
+        settings.epochs.selectAll()
+        qtbot.keyClicks(settings.epochs, text)
+        for _ in range(2):
+            qtbot.keyClick(settings.epochs, Qt.Key.Key_Return)
+        assert settings.epochs.text() == text
+        assert settings.leaves() == leaves
+
+
 def test_no_file_to_save_as_is_said(train: Any, qtbot: QtBot, told: list[str]) -> None:
     train.output.line.setText(" ")
     assert train.command.line.text() == ""

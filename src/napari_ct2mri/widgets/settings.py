@@ -152,12 +152,13 @@ class Settings(QWidget):
     def _follow(self) -> None:
         """Show what the preset says where nobody said otherwise, and what is wrong."""
         epochs = self.rows[_OPEN]
+        preset = config_from_flags(self.name(), {})
         given = {_OPEN: epochs.value()} if epochs.is_changed else {}
         usual = config_from_flags(self.name(), given)  # its schedule follows the epochs
         if self._start is not None:
             usual = usual.model_copy(update={_MODEL: self._start})
         for row in self.rows.values():
-            row.show_usual(leaf_value(usual, row.path))
+            row.show_usual(leaf_value(preset if row is epochs else usual, row.path))
         count = sum(row.is_changed for leaf, row in self.rows.items() if leaf != _OPEN)
         self.fold.setText(f"All settings{f' · {count} changed' if count else ''}")
         self.reset.setVisible(count > 0)
