@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.events import Event
 
-__all__ = ["LayerChooser", "OutputField", "browse_button", "fold", "narrow", "plain_form"]
+__all__ = [
+    "LayerChooser",
+    "OutputField",
+    "browse_button",
+    "fold",
+    "narrow",
+    "plain_form",
+    "written_path",
+]
 
 
 _BROWSE_PX = 32
@@ -76,6 +84,14 @@ def fold(title: str, content: QWidget) -> QToolButton:
     line.toggled.connect(unfold)
     unfold(False)
     return line
+
+
+def written_path(text: str) -> Path:
+    """A path as it is typed, at any moment; ``~`` is the home folder, where there is such a one."""
+    path = Path(text.strip())
+    with suppress(RuntimeError):  # ~ before a name that nobody has, or has not yet
+        path = path.expanduser()
+    return path
 
 
 class LayerChooser(QComboBox):
@@ -225,12 +241,12 @@ class OutputField(QWidget):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is written in the field."""
-        return not self.line.text().strip()
+        """Whether the field names no file, being empty or ``/``."""
+        return not self.path().name
 
     def path(self) -> Path:
         """What is written in the field."""
-        return Path(self.line.text().strip()).expanduser()
+        return written_path(self.line.text())
 
     def to_remember(self) -> str:
         """The path as it is written."""
@@ -239,7 +255,7 @@ class OutputField(QWidget):
     def recall(self, text: str) -> None:
         """Write a path again, if its folder is still there."""
         with suppress(OSError):
-            if text.strip() and Path(text.strip()).expanduser().parent.is_dir():
+            if text.strip() and written_path(text).parent.is_dir():
                 self.line.setText(text)
 
     def _browse(self) -> None:

@@ -28,6 +28,7 @@ from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.command_line import CommandLine, file_name
 from napari_ct2mri.widgets.files import layer_name
+from napari_ct2mri.widgets.forms import written_path
 from napari_ct2mri.widgets.found import details, said_of_all, size_in_words, title
 from napari_ct2mri.widgets.glances import Glanced, glances
 from napari_ct2mri.widgets.job import QtJob
@@ -120,7 +121,7 @@ class LoadPanel(Panel):
             raise Ct2MriError(
                 "no file or folder chosen; type its path, drop it here or press a button above"
             )
-        return Path(text).expanduser()
+        return written_path(text)
 
     def _forget(self) -> None:
         self.pictures.abandon()

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from qtpy.QtCore import QSettings, SignalInstance
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
+
+from napari_ct2mri.widgets.forms import written_path
 
 __all__ = ["Remembers", "remember"]
 
@@ -92,5 +93,5 @@ def _choose(combo: QComboBox, text: str) -> None:
 def _write_path(line: QLineEdit, text: str) -> None:
     """Write a path into a line, unless it is gone."""
     with suppress(OSError):
-        if text and Path(text).expanduser().exists():
+        if text and written_path(text).exists():
             line.setText(text)

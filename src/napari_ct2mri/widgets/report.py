@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_ct2mri.errors import EvaluationError
 from napari_ct2mri.widgets.command_line import CommandLine
-from napari_ct2mri.widgets.forms import browse_button
+from napari_ct2mri.widgets.forms import browse_button, written_path
 
 __all__ = ["ReportView"]
 
@@ -96,7 +96,7 @@ class ReportView(QWidget):
         text = self.line.text().strip()
         if not text:
             raise EvaluationError("no folder is chosen for the report; choose one")
-        return Path(text).expanduser().absolute()
+        return written_path(text).absolute()
 
     def show_saved(self, page: Path) -> None:
         """Offer the page that was written."""
