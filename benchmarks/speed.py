@@ -1,10 +1,10 @@
 """Time of the main job: ``python benchmarks/speed.py [PART ...]``.
 
 Parts: ``step`` (a training step of ``classic`` against the plain recipe written as published,
-in turns), ``slice`` (the engines on a slice of the
-published network), ``files`` (a 512x512x300 NRRD to an MR on disk against bare calls), ``volume``
-(seconds a volume of synthesis), ``import`` (the package against a bare interpreter), ``panel``
-(first opening of the panels; needs a display). Prints a Markdown table; run it on an idle machine.
+in turns), ``slice`` (the engines on a slice of the published network), ``files`` (a 512x512x300
+NRRD to an MR on disk against bare calls), ``volume`` (seconds a volume of synthesis), ``import``
+(the package against a bare interpreter), ``panel`` (first opening of the panels; needs a display).
+Prints a Markdown table; run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ import sys; print('torch' in sys.modules)
 def part_panel() -> list[Row]:
     """First opening of each panel in a fresh viewer."""
     rows = []
-    for panel in ("Load", "Train", "Synthesize", "Compare"):
+    for panel in ("Load", "Register & pair", "Train", "Synthesize", "Compare", "Board"):
         done = subprocess.run(
             [sys.executable, "-c", _PANEL.format(panel=panel)],
             capture_output=True,
