@@ -220,6 +220,13 @@ class AugmentConfig(Frozen):
     noise: float = Field(
         0.0, ge=0, le=0.5, title="CT noise", description="Largest standard deviation, of [-1, 1]."
     )
+    head_rest: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="Head rest",
+        description="Chance of an arc behind the head, in the CT alone: the MR shows none.",
+    )
 
 
 class OptimizerConfig(Frozen):

@@ -45,8 +45,10 @@ def augment(
     the frame is air, -1.
     """
     channels = ct.shape[1]
+    chance = _Chance(generator, share or Share(len(ct)))
+    if config.head_rest:
+        ct = _with_head_rests(ct, config.head_rest, chance)
     both = torch.cat([ct, mr], dim=1)
-    chance = _Chance(generator, share or Share(len(both)))
     if config.crop_from_px > ct.shape[-1]:
         both = _enlarge_and_crop(both, config.crop_from_px, chance)
     mirrored = chance.rand(1, 1, 1) < config.flip
@@ -82,6 +84,44 @@ class _Chance:
     def below(self, end: int) -> int:
         """One of 0 .. end - 1, for all rows."""
         return int(torch.randint(end, (), generator=self.generator))
+
+
+def _with_head_rests(ct: Tensor, part: float, chance: _Chance) -> Tensor:
+    """Draw, behind ``part`` of the heads, one or two arcs as of the table that a head lies on.
+
+    They are in the CT and not in the MR, so that the network learns that what does not belong to
+    the head is air. All lengths are in units of half the head's width; nothing is drawn over the
+    head, whose outline is what has something of it on all four sides.
+    """
+    height, width = ct.shape[-2:]
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    tissue = (ct > -1).any(1)
+    head = _between(tissue, 1) & _between(tissue, 2)
+    across = head.any(1)  # (B, W)
+    left, right = across.int().argmax(1), width - 1 - across.flip(1).int().argmax(1)
+    unit = ((right - left) / 2).view(-1, 1, 1)
+    lowest = (height - 1 - head.any(2).flip(1).int().argmax(1)).view(-1, 1, 1)
+
+    radius = unit * (0.9 + 2 * chance.rand(1, 1) ** 2)
+    reach = unit * (0.5 + chance.rand(1, 1)) / radius  # half the arc's angle
+    thickness = unit * (0.01 + 0.07 * chance.rand(1, 1))
+    bottom = lowest + unit * (chance.rand(1, 1) * 0.35 - 0.05)
+    x = columns - ((left + right).view(-1, 1, 1) / 2 + unit * chance.within(0.2, 1, 1))
+    y = rows - (bottom - radius)
+    inner = torch.hypot(x, y) - radius
+    outer = inner - unit * (0.05 + 0.2 * chance.rand(1, 1))
+    is_double = chance.rand(1, 1) < 0.5
+    off = torch.where(is_double, torch.minimum(inner.abs(), outer.abs()), inner.abs())
+    strength = (0.5 + thickness / 2 - off).clamp(0, 1) * (torch.atan2(x.abs(), y) < reach)
+    shade = 0.2 + 1.8 * chance.rand(1, 1)
+    is_drawn = (chance.rand(1, 1) < part) & ~head
+    return torch.maximum(ct, (strength * shade * is_drawn - 1)[:, None])
+
+
+def _between(mask: Tensor, dim: int) -> Tensor:
+    """Where the mask is true somewhere on either side along an axis, or there."""
+    before = mask.cummax(dim).values
+    return before & mask.flip(dim).cummax(dim).values.flip(dim)
 
 
 def _enlarge_and_crop(images: Tensor, side: int, chance: _Chance) -> Tensor:
