@@ -90,3 +90,26 @@ def test_a_patch_never_exceeds_the_frame() -> None:
     ct, mr = _images()
     new_ct, _ = augment(ct, mr, AugmentConfig(patch=0.9), torch.Generator(), multiple=64)
     assert new_ct.shape == ct.shape
+
+
+def test_head_rests_lie_behind_some_heads_in_the_ct_alone() -> None:
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    head = (torch.hypot(rows - 28, columns - 32) < 16).expand(32, 1, 64, 64)
+    ct = torch.where(head, 0.1, -1.0)
+    mr = torch.where(head, 0.5, -1.0)
+    config = AugmentConfig(flip=0, head_rest=0.5)
+    new_ct, new_mr = augment(ct, mr, config, torch.Generator().manual_seed(3))
+    assert torch.equal(new_mr, mr)
+    assert torch.equal(new_ct[head], ct[head])
+    drawn = new_ct > ct
+    assert 8 <= int(drawn.flatten(1).any(1).sum()) <= 24  # of 32
+    of_all = drawn.sum((0, 1, 3))
+    assert int(of_all[:20].sum()) < 0.05 * int(of_all.sum())  # hardly any in front
+    assert int(of_all[44:].sum()) > 0.5 * int(of_all.sum())  # most of it below the head
+
+
+def test_a_frame_of_air_can_have_a_head_rest() -> None:
+    air = torch.full((2, 1, 64, 64), -1.0)
+    new_ct, _ = augment(air, air, AugmentConfig(flip=0, head_rest=1), torch.Generator())
+    assert bool(new_ct.isfinite().all())
+    assert float(new_ct.max()) <= 1
