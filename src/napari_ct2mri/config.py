@@ -323,6 +323,7 @@ _CLASSIC = TrainConfig(
 
 _DEFAULT = TrainConfig(
     preset="default",
+    model=ModelConfig(network=NetworkConfig(upsampling="resized")),
     loss=LossConfig(l1=0.0, l2=2.0, ssim=0.5, correlation=1.0, edges=1.0),
     augment=AugmentConfig(
         patch=0.75,
@@ -333,9 +334,10 @@ _DEFAULT = TrainConfig(
         window_jitter=0.15,
         gamma=0.2,
         noise=0.1,
+        head_rest=0.5,
     ),
     optimizer=OptimizerConfig(
-        learning_rate=7e-4, beta1=0.9, batch=2, epochs=40, decay_epochs=34, ema=0.998
+        learning_rate=7e-4, beta1=0.9, batch=2, epochs=24, decay_epochs=20, ema=0.998
     ),
     run=RunConfig(precision="auto"),
 )
