@@ -93,35 +93,43 @@ def _with_head_rests(ct: Tensor, part: float, chance: _Chance) -> Tensor:
     the head is air. All lengths are in units of half the head's width; nothing is drawn over the
     head, whose outline is what has something of it on all four sides.
     """
-    height, width = ct.shape[-2:]
-    rows, columns = torch.arange(height)[:, None], torch.arange(width)
-    tissue = (ct > -1).any(1)
-    head = _between(tissue, 1) & _between(tissue, 2)
-    across = head.any(1)  # (B, W)
-    left, right = across.int().argmax(1), width - 1 - across.flip(1).int().argmax(1)
-    unit = ((right - left) / 2).view(-1, 1, 1)
-    lowest = (height - 1 - head.any(2).flip(1).int().argmax(1)).view(-1, 1, 1)
+    drawn = torch.stack([chance.rand(1, 1) for _ in range(9)])
+    chosen = (drawn[8].flatten() < part).nonzero()[:, 0]
+    curve, length, width, drop, aside, gap, double, shade, _ = drawn[:, chosen]
+    tissue = (ct[chosen] > -1).any(1)
+    left, right = _ends(tissue.any(1, keepdim=True), 2)
+    _, lowest = _ends(tissue.any(2, keepdim=True), 1)
+    unit = (right - left) / 2
 
-    radius = unit * (0.9 + 2 * chance.rand(1, 1) ** 2)
-    reach = unit * (0.5 + chance.rand(1, 1)) / radius  # half the arc's angle
-    thickness = unit * (0.01 + 0.07 * chance.rand(1, 1))
-    bottom = lowest + unit * (chance.rand(1, 1) * 0.35 - 0.05)
-    x = columns - ((left + right).view(-1, 1, 1) / 2 + unit * chance.within(0.2, 1, 1))
-    y = rows - (bottom - radius)
-    inner = torch.hypot(x, y) - radius
-    outer = inner - unit * (0.05 + 0.2 * chance.rand(1, 1))
-    is_double = chance.rand(1, 1) < 0.5
-    off = torch.where(is_double, torch.minimum(inner.abs(), outer.abs()), inner.abs())
-    strength = (0.5 + thickness / 2 - off).clamp(0, 1) * (torch.atan2(x.abs(), y) < reach)
-    shade = 0.2 + 1.8 * chance.rand(1, 1)
-    is_drawn = (chance.rand(1, 1) < part) & ~head
-    return torch.maximum(ct, (strength * shade * is_drawn - 1)[:, None])
+    radius = unit * (0.9 + 2 * curve**2)
+    reach = unit * (0.5 + length) / radius  # half the arc's angle
+    thickness = unit * (0.01 + 0.07 * width)
+    x = torch.arange(ct.shape[-1]) - (left + right) / 2 - unit * (0.4 * aside - 0.2)
+    y = torch.arange(ct.shape[-2])[:, None] - lowest - unit * (0.35 * drop - 0.05) + radius
+    away = torch.hypot(x, y)
+    inner = away - radius
+    outer = inner - unit * (0.05 + 0.2 * gap)
+    off = torch.where(double < 0.5, torch.minimum(inner.abs(), outer.abs()), inner.abs())
+    strength = (0.5 + thickness / 2 - off).clamp(0, 1) * (y > away * reach.cos())
+    outside = ~(_between(tissue, 1) & _between(tissue, 2))
+    arc = strength * (0.2 + 1.8 * shade) * outside - 1
+    return ct.index_copy(0, chosen, torch.maximum(ct[chosen], arc[:, None]))
+
+
+def _ends(mask: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The first and the last place along an axis where (B, H, W) is true, or the whole axis."""
+    mask = mask.byte()
+    first, from_end = (m.argmax(dim, keepdim=True) for m in (mask, mask.flip(dim)))
+    return first, mask.shape[dim] - 1 - from_end
 
 
 def _between(mask: Tensor, dim: int) -> Tensor:
-    """Where the mask is true somewhere on either side along an axis, or there."""
-    before = mask.cummax(dim).values
-    return before & mask.flip(dim).cummax(dim).values.flip(dim)
+    """Where (B, H, W) is true on both sides along an axis, or there."""
+    places = torch.arange(mask.shape[dim])
+    if dim == 1:
+        places = places[:, None]
+    first, last = _ends(mask, dim)
+    return (places >= first) & (places <= last) & mask.any(dim, keepdim=True)
 
 
 def _enlarge_and_crop(images: Tensor, side: int, chance: _Chance) -> Tensor:
