@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from napari_ct2mri.app.flags import config_from_flags
-from napari_ct2mri.config import Frozen, Preset, TrainConfig, leaf_paths
+from napari_ct2mri.config import AugmentConfig, Frozen, Preset, TrainConfig, leaf_paths
 
 __all__ = ["RECIPES", "Recipe", "difference"]
 
@@ -65,9 +65,7 @@ _REDUCED = {
 }
 _REDUCED_CLASSIC = {"crop_from_px": 72, "discriminator_width": 8, "shift_px": 0, "elastic_px": 0}
 
-_STILL = dict.fromkeys(
-    ("flip", "rotate_deg", "zoom", "shift_px", "elastic_px", "window_jitter", "gamma", "noise"), 0
-)
+_STILL = {name: 1 if name == "patch" else 0 for name in AugmentConfig.model_fields}
 
 _BUILT_IN = (
     Recipe(name="default"),
@@ -90,7 +88,8 @@ _BUILT_IN = (
         name="by-heart",
         leaves={
             **_STILL,
-            **{"patch": 1, "epochs": 300, "batch": 1, "norm": "instance"},
+            **{"epochs": 300, "decay_epochs": 255, "batch": 1},
+            **{"norm": "instance", "upsampling": "transposed"},
             **{"correlation": 0, "edges": 0},
         },
         one_contrast=True,
