@@ -98,6 +98,16 @@ def test_a_cohort_is_that_of_the_plain_run(
     assert bar == list(range(len(COHORT) + 1))
 
 
+def test_a_relative_model_is_the_one_that_lies_here_not_where_a_worker_is(
+    running: Running, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = volume_pairs(tmp_path / "data", {"ada": "test"})
+    monkeypatch.chdir(model.parent)
+    there = workflows.pick_cluster(running.address, None)
+    job = workflows.synthesize(pairs, tmp_path / "out", model=model.name, cluster=there)
+    assert [file.is_file() for file in run_job(job, lambda event: None).outputs] == [True]
+
+
 def test_an_evaluation_is_that_of_the_plain_run(
     running: Running, model: Path, tmp_path: Path
 ) -> None:

@@ -138,6 +138,8 @@ def open_model(
     CheckpointError, ConfigError
         If there is no such model, or the rest does not go together.
     """
+    if place is not None and model is not None and Path(model).is_file():
+        model = Path(model).absolute()  # the workers are in other folders
     asked = model, engine, precision, device, published
     (opened,) = yield from over(_open_model, [asked], place, what="models")
     return opened
