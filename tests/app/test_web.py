@@ -255,6 +255,18 @@ def test_uploads_are_bounded(monkeypatch: pytest.MonkeyPatch, temporary: Path) -
     assert not [*temporary.iterdir()]
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_with_damaged_content_is_refused(temporary: Path, method: int) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        archive.writestr("a.nii", bytes(range(256)) * 40)
+    content = bytearray(made.getvalue())
+    middle = slice(40, content.index(b"PK\x01\x02") - 4)
+    content[middle] = bytes(byte ^ 0x5A for byte in content[middle])
+    with pytest.raises(ImageError, match=r"the upload: cannot be unpacked: .*; zip it again"):
+        uploads.list_series([named("a.zip", bytes(content))])
+
+
 def test_an_encrypted_zip_is_refused(temporary: Path) -> None:
     content = bytearray(zipped({"a.nii": b"x" * 99}))
     for start, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):

@@ -174,6 +174,13 @@ def test_a_wide_gap_is_refused(tmp_path: Path) -> None:
         read_volume(tmp_path)
 
 
+def test_two_series_a_hair_apart_are_not_one_of_a_thousand_slices(tmp_path: Path) -> None:
+    positions = np.concatenate([stack_of(5), stack_of(5) + 0.02 * UP])
+    write_series(tmp_path, np.concatenate([SLICES, SLICES]), positions)
+    with pytest.raises(ImageError, match=r"10 slices over 8 mm.*only 0\.02 mm apart.*split"):
+        read_volume(tmp_path)
+
+
 def test_slices_that_do_not_overlap_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path, SLICES, stack_of(5) + np.arange(5)[:, None] * (9.0, 0, 0))
     with pytest.raises(ImageError, match="hardly overlap"):

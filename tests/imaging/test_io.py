@@ -487,6 +487,14 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         write_volume(Volume(CT), tmp_path / "file" / "a.nii")
 
 
+def test_a_gzip_file_that_unpacks_to_far_more_than_its_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.nii.gz"
+    write_volume(Volume(CT), path)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**26)))
+    with pytest.raises(ImageError, match=r"bomb\.nii\.gz: holds far more"):
+        read_volume(path)
+
+
 def test_gzip_really_compresses(tmp_path: Path) -> None:
     write_volume(Volume(CT), tmp_path / "a.nii.gz")
     assert len(gzip.decompress((tmp_path / "a.nii.gz").read_bytes())) == 352 + CT.nbytes

@@ -23,6 +23,7 @@ from napari_ct2mri.errors import ImageError
 
 __all__ = ["Content", "check_nifti", "nan_message", "read_content", "unmistakable"]
 
+_MAX_REST = 2**24  # bytes after the image: what tools pad or append is less
 _CHUNK_BYTES = 1 << 20
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI-1 datatype codes
 _LITTLE = (b"\x5c\x01\x00\x00", b"\x1c\x02\x00\x00")  # the header's own length, 348 or 540
@@ -92,7 +93,7 @@ def read_content(path: Path, metadata: Mapping[str, str]) -> Content:
             found = len(head)
             kind = _FLOATS.get(code)
             order = "<" if head[:4] in _LITTLE else ">"
-            for chunk in _chunks(file, expected - found):
+            for chunk in _chunks(path, file, expected - found):
                 found += len(chunk)
                 if kind is not None:
                     bad += _count_bad(chunk, order + kind)
@@ -130,12 +131,17 @@ def _unpacked(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
 
 
-def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
+def _chunks(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
     """``size`` bytes at most, then the rest of a gzip file unused, for its checksum."""
     while chunk := file.read(_CHUNK_BYTES):
         if size > 0:
             yield chunk[:size]
-            size -= len(chunk)
+        size -= len(chunk)
+        if size < -_MAX_REST:  # a small gzip file can unpack to anything
+            raise ImageError(
+                f"{path}: holds far more than the image its header describes; not read further, "
+                "write it again with the program it comes from"
+            )
 
 
 def _count_bad(chunk: bytes, dtype: str) -> int:

@@ -34,6 +34,9 @@ _WIDEST_GAP_STEPS = 5
 _WIDEST_GAP_MM = 12.0
 """A gap wider than both is not filled: what lies in it is anybody's guess."""
 
+_MOST_SLICES = 8
+"""Of the grid for each of the series: a scan of 1.25 mm below and 10 mm above needs 5."""
+
 _WIDEST_SHIFT = 1.0
 """Shift within the plane, as a share of the frame's side, that is still corrected."""
 
@@ -165,7 +168,13 @@ def _step(depths_mm: NDArray[np.float64], thickness_mm: float) -> tuple[float, b
             f"a gap of {widest:.1f} mm after slice {at} of {len(depths_mm)}, where steps are "
             f"{fine:.2f} mm, is too wide to fill; bring the missing slices or split the series"
         )
-    return float(depths_mm[-1] / max(1, round(depths_mm[-1] / fine))), False
+    slices = max(1, round(depths_mm[-1] / fine))
+    if slices > _MOST_SLICES * len(depths_mm):
+        raise ImageError(
+            f"{len(depths_mm)} slices over {depths_mm[-1]:.0f} mm, of which many lie only "
+            f"{fine:.2f} mm apart, as of two series in one; split the series"
+        )
+    return float(depths_mm[-1] / slices), False
 
 
 def _settled(places: NDArray[np.float64]) -> NDArray[np.float64]:

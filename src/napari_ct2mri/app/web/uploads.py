@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from lzma import LZMAError
 from math import prod
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -116,9 +117,12 @@ def _write(files: Iterable[Upload], folder: Path) -> list[Path]:
                 left -= _copy(source, sink, left)
             written.append(target)
     except OSError as error:
+        if error.strerror is None:  # not of the disk: of bzip2 data that are damaged
+            raise ImageError(f"the upload: cannot be unpacked: {error}; zip it again") from None
         raise ImageError(f"the upload: could not be kept: {error.strerror}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        # a RuntimeError if it is encrypted, or packed in a way that Python does not know
+    except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, RuntimeError) as error:
+        # a RuntimeError if it is encrypted, or packed in a way that Python does not know; a
+        # ValueError if a name in it is no text
         raise ImageError(f"the upload: cannot be unpacked: {error}; zip it again") from None
     if not written:
         raise ImageError("the upload: holds no file; give an image, a zip or the files of a series")
