@@ -1,4 +1,4 @@
-"""The guide is true: its commands parse, each panel has a page, each picture is shown."""
+"""The guide and the other pages are true: commands parse, panels have pages, pictures are shown."""
 
 from __future__ import annotations
 
@@ -19,12 +19,24 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 WRONG = ["train", "pairs.csv", "--output", "m.safetensors", "--epoks", "6"]
 LIMIT_BYTES = 250_000
 
-COMMANDS = [
-    (page.name, command)
-    for page in PAGES
-    for block in BLOCK.findall(page.read_text(encoding="utf-8"))
-    for command in COMMAND.findall(block)
-]
+QUOTED = re.compile(r"`(ct2mri [^`]+?)`")
+PLACES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("models/*.md"))]
+
+
+def _commands(page: Path) -> list[str]:
+    """Of its shell blocks; of its sentences only those that show a whole command."""
+    text = page.read_text(encoding="utf-8")
+    joined = [block.replace("\\\n", " ") for block in BLOCK.findall(text)]
+    shown = [command for block in joined for command in COMMAND.findall(block)]
+    quoted = [" ".join(each.split()) for each in QUOTED.findall(text)]
+    return shown + [
+        each
+        for each in quoted
+        if each.count(" ") > 1 and "COMMAND" not in each and "..." not in each
+    ]
+
+
+COMMANDS = [(page.name, command) for page in [*PAGES, *PLACES] for command in _commands(page)]
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)

@@ -141,8 +141,8 @@ class NetworkConfig(Frozen):
     upsampling: Literal["transposed", "resized"] = Field(
         "transposed",
         title="Upsampling",
-        description="transposed, as published, leaves a faint checkerboard; resized keeps its "
-        "kernels what a 3x3 makes of doubled pixels. To a board both are the same.",
+        description="transposed, as published, leaves a faint checkerboard. resized has none: each "
+        "4x4 kernel is kept to what doubling the pixels and a 3x3 would do, at the same cost.",
     )
 
 

@@ -59,7 +59,7 @@ _WIDE = 160  # characters, where no terminal says how many there are
 
 
 def as_json(found: Info) -> None:
-    """Print all that was found as JSON; no patient data is in it."""
+    """Print all that was found as JSON; of patients only names that a pair list gives them."""
     print(json.dumps(asdict(found), indent=2, default=str))
 
 

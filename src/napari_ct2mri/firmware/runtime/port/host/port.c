@@ -25,7 +25,7 @@
 #include "../port.h"
 
 enum {
-  WINDOW = 32,                 /* frames; RING holds them twice */
+  WINDOW = 32,                 /* frames; RING holds nearly as many again */
   RING = 1 << 16,              /* bytes, of what has come */
   OUT = 1 << 13,               /* bytes, of what will leave: little, since ACKs stand in this queue */
   UNIT = CT_BLOCK,
