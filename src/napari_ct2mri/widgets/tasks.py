@@ -6,13 +6,16 @@ Arguments and results pickle. Each job is a few lines round what ``imaging``, ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from napari_ct2mri.config import Preset
-from napari_ct2mri.errors import ConfigError
+from napari_ct2mri.errors import ConfigError, Ct2MriError
 from napari_ct2mri.imaging.volume import Modality, Volume
 from napari_ct2mri.jobs import Job, Progress
 
@@ -68,6 +71,9 @@ def read(path: Path, *, series: str | None = None, modality: Modality | None = N
 def save_pairs(path: Path, entries: Sequence[PairEntry]) -> Job[Path]:
     """Write a pair list, and beside it the volumes that are in no file yet.
 
+    No image that lies there is written over, since rows of this list or of another may name it;
+    one that was written before and still holds a row's volume is named again.
+
     Raises
     ------
     PairError
@@ -76,8 +82,10 @@ def save_pairs(path: Path, entries: Sequence[PairEntry]) -> Job[Path]:
     from napari_ct2mri.pix2pix.pairs import read_pairs, write_pairs
 
     rows = []
+    named = {file for entry in entries for file in (entry.ct, entry.mr) if isinstance(file, Path)}
     for number, entry in enumerate(entries, start=1):
-        rows.append(_row(path, number, entry))
+        rows.append(_row(path, number, entry, named))
+        named |= {rows[-1].ct, rows[-1].mr}
         yield Progress(number, len(entries), "pairs written")
     write_pairs(path, rows)
     read_pairs(path)  # says what is wrong with it, if anything, before it is used
@@ -155,12 +163,23 @@ def _shown(watched: Watched | None) -> Job[Volume | None]:
     return closest_axes(ct)[0]
 
 
-def _row(path: Path, number: int, entry: PairEntry) -> PairRow:
+def _row(path: Path, number: int, entry: PairEntry, named: Collection[Path]) -> PairRow:
+    """An entry with its volumes in files, under the first number from ``number`` that is free."""
+    from napari_ct2mri.imaging.io import write_volume
     from napari_ct2mri.pix2pix.pairs import PairRow
 
+    volumes = {k: v for k, v in (("ct", entry.ct), ("mr", entry.mr)) if isinstance(v, Volume)}
+    for free in count(number):
+        # MetaImage keeps geometry and unit exactly
+        files = {kind: path.with_name(f"{path.stem}-{free:03d}-{kind}.mha") for kind in volumes}
+        if all(_is_for(files[kind], volumes[kind], named) for kind in volumes):
+            break
+    for kind, volume in volumes.items():
+        if not files[kind].exists():
+            write_volume(volume, files[kind])
     return PairRow(
-        _on_disk(entry.ct, path.with_name(f"{path.stem}-{number:03d}-ct.mha")),
-        _on_disk(entry.mr, path.with_name(f"{path.stem}-{number:03d}-mr.mha")),
+        entry.ct if isinstance(entry.ct, Path) else files["ct"],
+        entry.mr if isinstance(entry.mr, Path) else files["mr"],
         entry.patient,
         entry.contrast,
         entry.split,
@@ -169,11 +188,20 @@ def _row(path: Path, number: int, entry: PairEntry) -> PairRow:
     )
 
 
-def _on_disk(image: Path | Volume, path: Path) -> Path:
-    """The file of an image; MetaImage keeps geometry and unit exactly."""
-    from napari_ct2mri.imaging.io import write_volume
+def _is_for(file: Path, volume: Volume, named: Collection[Path]) -> bool:
+    """Whether nothing lies there, or this very volume, and no other row names it."""
+    from napari_ct2mri.imaging.io import read_volume
 
-    if isinstance(image, Path):
-        return image
-    write_volume(image, path)
-    return path
+    if not file.exists():
+        return True
+    if file in named:
+        return False
+    try:
+        held = read_volume(file)
+    except Ct2MriError:
+        return False
+    return (
+        (held.modality, held.unit) == (volume.modality, volume.unit)
+        and held.geometry.is_close(volume.geometry)
+        and np.array_equal(held.data, volume.data)
+    )
