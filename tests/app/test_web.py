@@ -166,7 +166,7 @@ def test_a_volume_and_its_real_mr(app: AppTest, tmp_path: Path, temporary: Path)
     write_volume(moved, tmp_path / "moved.nii.gz")
     app.file_uploader(key="mr").clear()
     app.file_uploader(key="mr").upload("m.nii.gz", (tmp_path / "moved.nii.gz").read_bytes()).run()
-    assert "different grids" in words(app)
+    assert "CT and MR differ in origin in mm" in words(app)
     assert "ct2mri register" in words(app)
     assert not [*temporary.iterdir()]
 

@@ -80,7 +80,9 @@ def test_empty_slices_are_skipped_and_counted(make_pairs: MakePairs, tmp_path: P
 def test_sizes_that_differ_are_named(make_pairs: MakePairs, tmp_path: Path) -> None:
     path = make_pairs()
     imsave(tmp_path / "b-mr-0.png", np.full((32, 64), 9, np.uint8), check_contrast=False)
-    with pytest.raises(PairError, match=r"line 5: CT and MR differ in size: 1 x 64 x 64 vs 1 x 32"):
+    with pytest.raises(
+        PairError, match=r"line 5: CT and MR differ in size: \(1, 64, 64\) vs \(1, 32"
+    ):
         _load(path, _model())
 
 
@@ -95,7 +97,7 @@ def test_volumes_must_lie_on_one_grid(tmp_path: Path) -> None:
     write_volume(ct, tmp_path / "ct.nrrd")
     write_volume(mr, tmp_path / "mr.nrrd")
     (tmp_path / "pairs.csv").write_text(HEADER + "ct.nrrd,mr.nrrd,a,T2,train\n")
-    with pytest.raises(PairError, match="line 2: CT and MR do not lie on one grid"):
+    with pytest.raises(PairError, match=r"line 2: CT and MR differ in (spacing|origin) in mm"):
         list(read_patients(read_pairs(tmp_path / "pairs.csv")))
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Volume",
     "axial_slices",
     "closest_axes",
+    "difference",
     "from_sitk",
     "to_sitk",
 ]
@@ -42,6 +43,9 @@ Unit = Literal["HU", "arbitrary", "grey"]
 picture, 0 to 255, without spacing (its geometry counts pixels)."""
 
 _LPS = np.eye(3)
+
+_ONE_GRID_MM = 0.01
+"""A hundredth of a small voxel: what headers round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,36 @@ def closest_axes(volume: Volume) -> tuple[Volume, AxisOrder]:
         direction=tuple(float(v) for v in matrix.ravel()),
     )
     return replace(volume, data=order.apply(volume.data), geometry=turned), order
+
+
+def difference(one: Volume, other: Volume) -> str:
+    """In what two volumes differ whose voxels do not lie in the same places; empty if they do.
+
+    Of pictures only the size is compared.
+
+    Examples
+    --------
+    >>> difference(Volume(np.zeros((4, 64, 64))), Volume(np.zeros((1, 64, 64))))
+    'size: (4, 64, 64) vs (1, 64, 64)'
+    """
+    if one.is_picture != other.is_picture:
+        return "kind: a picture and a volume"
+    if one.data.shape != other.data.shape:
+        return f"size: {one.data.shape} vs {other.data.shape}"
+    a, b = one.geometry, other.geometry
+    if one.is_picture or a.is_close(b, _ONE_GRID_MM):
+        return ""
+    parts = (
+        ("spacing in mm", a.spacing, b.spacing),
+        ("origin in mm", a.origin, b.origin),
+        ("direction", a.direction, b.direction),
+    )
+    what, mine, theirs = max(parts, key=lambda part: np.abs(np.subtract(*part[1:])).max() > 1e-6)
+    return f"{what}: {_text(mine)} vs {_text(theirs)}"
+
+
+def _text(values: Iterable[float]) -> str:
+    return f"({', '.join(f'{value:.6g}' for value in values)})"
 
 
 def axial_slices(volume: Volume, wanted: range) -> Volume:

@@ -17,7 +17,7 @@ from napari_ct2mri.imaging.fingerprint import Fingerprint, fingerprint
 from napari_ct2mri.imaging.head import head_mask
 from napari_ct2mri.imaging.intensity import ct_channels, mr_range, mr_to_unit
 from napari_ct2mri.imaging.io import read_volume
-from napari_ct2mri.imaging.volume import Modality, Volume, closest_axes
+from napari_ct2mri.imaging.volume import Modality, Volume, closest_axes, difference
 from napari_ct2mri.jobs import Job, Notice, Progress
 from napari_ct2mri.pix2pix.frames import fit_frame
 from napari_ct2mri.pix2pix.pairs import PairList, PairRow
@@ -220,20 +220,11 @@ def _read_row(pairs: PairList, row: PairRow) -> tuple[Volume, Volume]:
     with _naming(pairs, row):
         ct = read(row.ct, "CT", row.series or None)
         mr = read(row.mr, "MR", None)
-    where = f"{pairs.path}, line {row.line}: CT and MR"
-    if ct.data.shape != mr.data.shape:
+    if found := difference(ct, mr):
         raise PairError(
-            f"{where} differ in size: {_size(ct)} vs {_size(mr)}. Register or resample one onto "
-            "the other first."
+            f"{pairs.path}, line {row.line}: CT and MR differ in {found}. Register or resample one "
+            "onto the other first."
         )
-    if not ct.is_picture and not ct.geometry.is_close(mr.geometry, tolerance_mm=0.01):
-        raise PairError(
-            f"{where} do not lie on one grid: spacing {ct.geometry.spacing} vs "
-            f"{mr.geometry.spacing} mm, origin {ct.geometry.origin} vs {mr.geometry.origin} mm. "
-            "Register or resample one onto the other first."
-        )
-    if ct.is_picture != mr.is_picture:
-        raise PairError(f"{where} are a picture and a volume; pair two of a kind")
     return ct, mr
 
 
@@ -244,10 +235,6 @@ def _naming(pairs: PairList, row: PairRow) -> Iterator[None]:
         yield
     except (ImageError, VolumeError) as error:
         raise PairError(f"{pairs.path}, line {row.line}: {error}") from error
-
-
-def _size(volume: Volume) -> str:
-    return " x ".join(str(n) for n in volume.data.shape)
 
 
 def _stack(volumes: Sequence[Volume]) -> Volume:

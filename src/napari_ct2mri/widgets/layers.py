@@ -27,6 +27,7 @@ from napari_ct2mri.imaging.volume import (
     Volume,
     axial_slices,
     closest_axes,
+    difference,
 )
 from napari_ct2mri.widgets.world import in_mm, on_layer
 
@@ -58,7 +59,6 @@ KEY = "ct2mri"
 
 _MAX_BYTES = 8 * 2**30  # of a layer kept out of memory, before it is brought in
 _TOLERANCE_MM = 1e-6
-_ONE_GRID = 0.01  # mm; a hundredth of a small voxel
 _AXES = ("z", "y", "x")
 _SAMPLE = 64  # values along each axis that settle how bright a layer is shown
 _SHOWN_PERCENTILES = (0.5, 99.5)
@@ -183,24 +183,11 @@ def check_one_grid(volumes: Mapping[str, Volume]) -> None:
     """
     (first, one), *others = volumes.items()
     for name, other in others:
-        if one.is_picture != other.is_picture:
-            raise VolumeError(f"{first} and {name} are a picture and a volume; take two of a kind")
-        pairs = (
-            ("size", one.data.shape, other.data.shape),
-            ("spacing in mm", one.geometry.spacing, other.geometry.spacing),
-            ("origin in mm", one.geometry.origin, other.geometry.origin),
-            ("direction", one.geometry.direction, other.geometry.direction),
-        )
-        for what, a, b in pairs:
-            if len(a) != len(b) or not np.allclose(a, b, rtol=0, atol=_ONE_GRID):
-                raise VolumeError(
-                    f"{first} and {name} differ in {what}: {_tuple(a)} vs {_tuple(b)}. Register or "
-                    "resample one onto the other first"
-                )
-
-
-def _tuple(values: tuple[float, ...]) -> str:
-    return f"({', '.join(f'{value:.6g}' for value in values)})"
+        if found := difference(one, other):
+            raise VolumeError(
+                f"{first} and {name} differ in {found}. Register or resample one onto the other "
+                "first"
+            )
 
 
 def layer_to_volume(layer: Layer, modality: Modality | None = None) -> Volume:

@@ -160,7 +160,7 @@ def make_case(ct: Volume, model: str, contrast: str, real: Volume | None = None)
     from napari_ct2mri.app.workflows import synthesize_volume
     from napari_ct2mri.evaluation import label_of
     from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX
-    from napari_ct2mri.imaging.volume import closest_axes
+    from napari_ct2mri.imaging.volume import closest_axes, difference
     from napari_ct2mri.pix2pix.checkpoint import read_header
     from napari_ct2mri.pix2pix.zoo import find_model
 
@@ -168,7 +168,8 @@ def make_case(ct: Volume, model: str, contrast: str, real: Volume | None = None)
     notes = ct.notes
     if real is not None:
         real, _ = closest_axes(real)
-        _check_grid(ct, real)
+        if found := difference(ct, real):
+            raise VolumeError(f"CT and MR differ in {found}. Register them first: ct2mri register")
         notes += real.notes
     path = find_model(model)
     engine: EngineName = "torch" if len(ct.data) <= _FEW_SLICES else "auto"
@@ -207,17 +208,3 @@ def _compare(
         per_patient(each)[0].mean,
         per_patient(black)[0].mean,
     )
-
-
-def _check_grid(ct: Volume, real: Volume) -> None:
-    if ct.data.shape != real.data.shape:
-        sizes = " vs ".join(" x ".join(map(str, each.data.shape)) for each in (ct, real))
-        raise VolumeError(
-            f"CT and MR differ in size: {sizes} voxels. Register them first: ct2mri register"
-        )
-    if not ct.is_picture and not ct.geometry.is_close(real.geometry, tolerance_mm=0.01):
-        raise VolumeError(
-            f"CT and MR lie on different grids: spacing {ct.geometry.spacing} vs "
-            f"{real.geometry.spacing} mm, origin {ct.geometry.origin} vs {real.geometry.origin} "
-            "mm. Register them first: ct2mri register"
-        )

@@ -134,7 +134,7 @@ class FolderPredictions:
     def _read(self, row: PairRow, pair: PatientPair) -> Floats:
         """(n, h, w), on closest axes as the pair is."""
         from napari_ct2mri.imaging.io import read_volume
-        from napari_ct2mri.imaging.volume import closest_axes
+        from napari_ct2mri.imaging.volume import closest_axes, difference
 
         path = self._path(row, pair)
         if not path.exists():
@@ -143,18 +143,10 @@ class FolderPredictions:
                 f"{self._folder}, or choose --split and --contrast so that it is left out"
             )
         volume, _ = closest_axes(read_volume(path, modality="MR"))
-        if not pair.ct.is_picture and volume.data.shape != pair.ct.data.shape:
+        if not pair.ct.is_picture and (found := difference(pair.ct, volume)):
             raise EvaluationError(
-                f"{path}: expected {_size(pair.ct.data)} voxels as in the CT of line {row.line}, "
-                f"got {_size(volume.data)}"
-            )
-        if not pair.ct.is_picture and not pair.ct.geometry.is_close(
-            volume.geometry, tolerance_mm=0.01
-        ):
-            raise EvaluationError(
-                f"{path}: does not lie on the grid of the CT of line {row.line}: spacing "
-                f"{volume.geometry.spacing} vs {pair.ct.geometry.spacing} mm, origin "
-                f"{volume.geometry.origin} vs {pair.ct.geometry.origin} mm; resample it onto the CT"
+                f"{path}: it and the CT of line {row.line} differ in {found}; resample it onto "
+                "the CT"
             )
         return volume.data.astype(np.float32)
 
@@ -185,7 +177,3 @@ def _rows(reference: Reference) -> Sequence[PairRow]:
     """The row of each slice that can be measured; the one row of a volume."""
     rows = reference.pair.rows
     return [rows[i] for i in reference.slices] if reference.pair.ct.is_picture else rows
-
-
-def _size(data: NDArray[np.generic]) -> str:
-    return " x ".join(str(n) for n in data.shape)
