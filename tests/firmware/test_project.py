@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from errno import ENOSPC
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,10 @@ def digest(folder: Path) -> str:
     return whole.hexdigest()
 
 
+def hidden(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
 def a_slice() -> np.ndarray:
     return quantize_input(smooth(np.random.default_rng(9), 1, *SIZE))
 
@@ -86,7 +91,7 @@ def test_same_input_same_bytes(tmp_path: Path, project: Path) -> None:
     first = digest(tmp_path / "a")
     export_to(tmp_path / "a", pairs)  # over the first
     assert digest(tmp_path / "a") == first
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    assert hidden(tmp_path) == []
     text = (tmp_path / "a" / "README.md").read_text()
     assert "| up.0 |" in text
     assert str(tmp_path) not in text
@@ -97,6 +102,85 @@ def test_what_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis" / "chapter.tex").touch()
     with pytest.raises(FirmwareError, match="is no exported project"):
         export_to(tmp_path / "thesis", make_pairs(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["port/c6748-lcdk/port.c", "notes.txt", ".git/HEAD", "SHA256SUMS"])
+def test_what_a_person_wrote_into_a_project_is_not_replaced(
+    project: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "fw"
+    shutil.copytree(project, folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("mine")
+    before = digest(folder)
+    with pytest.raises(FirmwareError, match=r"changed or added.*move it out") as told:
+        export_to(folder, make_pairs(tmp_path))
+    if name != "SHA256SUMS":  # without it, any file may be a person's
+        assert str(told.value).startswith(f"{folder / name}: ")
+    assert digest(folder) == before
+
+
+def test_a_file_changed_while_it_is_calibrated_is_not_replaced(
+    project: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(project, tmp_path / "fw")
+    pairs = make_pairs(tmp_path)
+    job = export(make_checkpoint(), "small", tmp_path / "fw", pairs, contrast="T2", size=SIZE)
+    next(job)
+    (tmp_path / "fw" / "main.c").write_text("mine")
+    with pytest.raises(FirmwareError, match=r"main\.c: was changed"):
+        run_job(job, lambda event: None)
+    assert (tmp_path / "fw" / "main.c").read_text() == "mine"
+    assert hidden(tmp_path) == []
+
+
+def test_programs_and_missing_files_do_not_hinder(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "fw"
+    shutil.copytree(project, folder)
+    (folder / "main.c").unlink()
+    (folder / "build" / "host").mkdir(parents=True, exist_ok=True)
+    (folder / "build" / "host" / "firmware.elf").write_bytes(b"ELF")
+    export_to(folder, make_pairs(tmp_path))
+    assert (folder / "main.c").is_file()
+    assert not (folder / "build").exists()
+
+
+def test_what_a_killed_export_left_does_not_hinder(tmp_path: Path) -> None:
+    pairs = make_pairs(tmp_path)
+    export_to(tmp_path / "fw", pairs)
+    (tmp_path / ".fw.old" / "port").mkdir(parents=True)
+    export_to(tmp_path / "fw", pairs)
+    assert hidden(tmp_path) == [".fw.old"]
+
+
+def test_a_project_that_cannot_be_replaced_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = make_pairs(tmp_path)
+    export_to(tmp_path / "fw", pairs)
+    before, rename = digest(tmp_path / "fw"), Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target == tmp_path / "fw" and not self.name.endswith(".old"):
+            raise OSError(ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(FirmwareError, match="could not be written: No space left"):
+        export_to(tmp_path / "fw", pairs)
+    assert digest(tmp_path / "fw") == before
+    assert hidden(tmp_path) == []
+
+
+def test_the_digests_are_those_of_sha256sum(project: Path) -> None:
+    listed = dict(
+        reversed(line.split("  ")) for line in (project / "SHA256SUMS").read_text().splitlines()
+    )
+    files = {p.relative_to(project).as_posix(): p for p in project.rglob("*") if p.is_file()}
+    files = {name: p for name, p in files.items() if not name.startswith("build/")}
+    assert files.keys() == {*listed, "SHA256SUMS"}
+    for name, sha in listed.items():
+        assert hashlib.sha256(files[name].read_bytes()).hexdigest() == sha
 
 
 def test_too_few_slices_leave_nothing(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ __all__ = ["CALIBRATION_SLICES", "Exported", "calibration_slices", "export", "go
 
 CALIBRATION_SLICES = 16
 
+_SUMS = "SHA256SUMS"
+_BUILT = "build/"
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -65,7 +68,7 @@ def export(
     name : str
         Of the model, for people.
     folder : Path
-        Is made; what an earlier export wrote there is replaced.
+        Is made; what an earlier export wrote there is replaced, and programs built of it go.
     pairs : PairList
         Its train rows of the contrast, or all if none is a train row, calibrate.
     contrast : str, optional
@@ -81,7 +84,7 @@ def export(
     ------
     FirmwareError
         If the model has no integer form, calibration has too little, the board is too small, or
-        the folder holds something else.
+        the folder holds a file that no export wrote, or that was changed since.
     """
     target = find_board(board)
     _check_folder(folder)
@@ -156,30 +159,58 @@ def golden_slice(entry: InputConfig, height: int, width: int) -> NDArray[np.uint
 
 
 def _check_folder(folder: Path) -> None:
-    is_ours = not folder.exists() or (folder / "model.ctm").is_file()
-    if not is_ours and not (folder.is_dir() and not any(folder.iterdir())):
+    """Whether all that a new export would replace was written by an export."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "model.ctm").is_file():
         raise FirmwareError(
             f"{folder}: exists and is no exported project; choose another folder, so that nothing "
             "is lost"
         )
+    try:
+        written = set((folder / _SUMS).read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError):
+        written = set()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name == _SUMS or name.startswith(_BUILT) or (path.is_dir() and not path.is_symlink()):
+            continue
+        if not path.is_file() or _sum(name, path.read_bytes()) not in written:
+            raise FirmwareError(
+                f"{path}: was changed or added after the export, and a new one would delete it; "
+                f"move it out of {folder} first, or delete that folder"
+            )
+
+
+def _sum(name: str, data: bytes) -> str:
+    """A line as ``sha256sum`` writes and checks it."""
+    return f"{hashlib.sha256(data).hexdigest()}  {name}"
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """The runtime and ``files``, complete or not at all."""
+    """The runtime, ``files`` and their digests: complete, or what was there is still there."""
     workshop = folder.parent / f".{folder.name}.{uuid4().hex[:8]}"
+    old = workshop.with_name(f"{workshop.name}.old")
     try:
         for path in runtime_files():
             files[path.relative_to(runtime_folder()).as_posix()] = path.read_bytes()
+        sums = [_sum(name, data) for name, data in sorted(files.items())]
+        files[_SUMS] = "\n".join((*sums, "")).encode()
         for name, data in sorted(files.items()):
             target = workshop / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
                 file.write(data)
                 os.fsync(file.fileno())
-        old = workshop.with_suffix(".old")
+        _check_folder(folder)  # again: calibration took minutes
         if folder.exists():
             folder.rename(old)
-        workshop.rename(folder)
+        try:
+            workshop.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
         rmtree(old, ignore_errors=True)
     except OSError as error:
         raise FirmwareError(f"{folder}: could not be written: {error.strerror}") from error
@@ -217,6 +248,9 @@ No firmware made of this has run on a real board yet.
 docs/link-protocol.md of napari-ct2mri says how to talk to it over its serial line (rules "L" in
 comments), docs/quantization.md what it computes (rules "Q"), `ct.h` how to call it from a program;
 error numbers are those of `ct_status` there.
+
+A new export to this folder replaces it, `build/` included, unless a file was changed or added:
+`sha256sum -c SHA256SUMS` tells which were changed.
 
 ## Budget
 
