@@ -33,8 +33,8 @@ ENGINES = [pytest.param(n, marks=_needs(n)) for n in ("openvino", "onnxruntime")
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty one in place of the user's."""
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path / "cache")
-    return tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "napari-ct2mri"
 
 
 def _settings(output: Path) -> dict[str, object]:

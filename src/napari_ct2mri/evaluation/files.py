@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_ct2mri.disk import whole_file
 from napari_ct2mri.errors import EvaluationError
 from napari_ct2mri.evaluation.labels import MEANING
 from napari_ct2mri.evaluation.metrics import Figures
@@ -188,11 +188,9 @@ def _file_part(text: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise EvaluationError(f"{path}: could not be written: {error.strerror}") from error
     return path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
+from napari_ct2mri.disk import cache_folder
 from napari_ct2mri.errors import FirmwareError
 
 __all__ = ["BOARDS", "Board", "Memory", "Tool", "find_board", "tool_path"]
@@ -14,8 +14,7 @@ __all__ = ["BOARDS", "Board", "Memory", "Tool", "find_board", "tool_path"]
 
 def tool_path() -> str:
     """Where programs are looked for: the path, then where ``scripts/build-tic6x`` installs."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    built = cache / "napari-ct2mri" / "tic6x" / "bin"
+    built = cache_folder() / "tic6x" / "bin"
     return os.pathsep.join((os.environ.get("PATH", os.defpath), str(built)))
 
 

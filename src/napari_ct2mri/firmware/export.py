@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_ct2mri import __version__
 from napari_ct2mri.config import InputConfig, ModelConfig
+from napari_ct2mri.disk import sync
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware import runtime_files, runtime_folder
 from napari_ct2mri.firmware.arena import Plan, plan
@@ -199,9 +199,8 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         for name, data in sorted(files.items()):
             target = workshop / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as file:
-                file.write(data)
-                os.fsync(file.fileno())
+            target.write_bytes(data)
+            sync(target)
         _check_folder(folder)  # again: calibration took minutes
         if folder.exists():
             folder.rename(old)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field
 
 from napari_ct2mri.config import Frozen, TrainConfig
+from napari_ct2mri.disk import whole_file
 from napari_ct2mri.errors import CheckpointError, ConfigError, Ct2MriError
 from napari_ct2mri.imaging.fingerprint import Fingerprint
 
@@ -211,20 +211,15 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: str) 
     """Write tensors and a JSON header in one step that succeeds whole or not at all."""
     from safetensors.torch import save_file
 
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the umask says; safetensors makes files private
-        save_file(dict(tensors), temporary, metadata={_KEY: header})
-        temporary.chmod(mode)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except Exception as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError | Ct2MriError):
-            raise
+        with whole_file(Path(path)) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode  # as the umask says; safetensors makes files private
+            save_file(dict(tensors), temporary, metadata={_KEY: header})
+            temporary.chmod(mode)
+    except (OSError, Ct2MriError):
+        raise
+    except Exception as error:  # safetensors has its own tree
         raise OSError(f"{path}: could not be written: {error}") from error
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from napari_ct2mri.disk import whole_file
 from napari_ct2mri.errors import PairError
 
 __all__ = ["PairList", "PairRow", "Split", "read_pairs", "write_pairs"]
@@ -101,17 +102,24 @@ def read_pairs(path: str | Path) -> PairList:
 
 
 def write_pairs(path: str | Path, rows: Iterable[PairRow]) -> None:
-    """Write a ``pairs.csv``; paths become relative to it where they can."""
+    """Write a ``pairs.csv`` in one step; paths become relative to it where they can.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the former file, if any, is whole.
+    """
     path = Path(path)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow((*_REQUIRED, *_OPTIONAL))
         for row in rows:
             index = "" if row.slice_index is None else row.slice_index
             files = (_relative(p, path.parent) for p in (row.ct, row.mr))
             writer.writerow((*files, row.patient, row.contrast, row.split, index, row.series))
-    temporary.replace(path)
 
 
 def _check_columns(path: Path, found: Sequence[str] | None) -> None:

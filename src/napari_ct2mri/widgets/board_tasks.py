@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ct2mri.app import workflows
-from napari_ct2mri.app.workflows.simulated import cache_folder
+from napari_ct2mri.disk import cache_folder
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.jobs import Event, Job
 

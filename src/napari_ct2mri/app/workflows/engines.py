@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from napari_ct2mri import __version__
 from napari_ct2mri.app.workflows.cluster import Place, over
 from napari_ct2mri.app.workflows.models import Model, load_model, weights_digest
+from napari_ct2mri.disk import cache_folder, whole_file
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.jobs import Job, Notice
 
@@ -116,7 +116,9 @@ class Engines:
         data = yield from quantized_onnx(model, contrast)
         engine = open_onnx(data, self._name, (contrast,))
         try:
-            _keep(data, path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as temporary:
+                temporary.write_bytes(data)
         except OSError as error:
             yield Notice(f"{path}: could not be kept for next time: {error.strerror}")
         return engine
@@ -154,21 +156,8 @@ def _open_model(
 
 
 def _cached(model: Checkpoint, contrast: str) -> Path:
-    from platformdirs import user_cache_path
-
     from napari_ct2mri.firmware.desktop import RECIPE
 
     what = f"{weights_digest(model)} {contrast} {RECIPE} {__version__}"
     name = hashlib.sha256(what.encode()).hexdigest()
-    return user_cache_path("napari-ct2mri") / "int8" / f"{name}.onnx"
-
-
-def _keep(data: bytes, path: Path) -> None:
-    """Write it whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    return cache_folder() / "int8" / f"{name}.onnx"

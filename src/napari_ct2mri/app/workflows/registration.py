@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ct2mri.app.workflows.files import single_stack
+from napari_ct2mri.disk import whole_file
 from napari_ct2mri.errors import ImageError, VolumeError
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import Job, Notice
@@ -157,17 +157,16 @@ def write_landmarks(path: Path, landmarks: Landmarks) -> None:
     VolumeError
         If it cannot be written.
     """
-    temporary = path.with_name(path.name + ".part")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with (
+            whole_file(path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
             for ct, mr in zip(landmarks.ct.tolist(), landmarks.mr.tolist(), strict=True):
                 writer.writerow([*ct, *mr])
-        temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise VolumeError(f"{path}: the landmarks cannot be written: {error.strerror}") from error
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from napari_ct2mri.disk import cache_folder
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.jobs import Job
 
 __all__ = [
     "Running",
-    "cache_folder",
     "firmware_for",
     "running_boards",
     "start_board",
@@ -45,11 +45,6 @@ class Running:
     port: str
     store: str
     pid: int
-
-
-def cache_folder() -> Path:
-    """What can be made again, of this user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "napari-ct2mri"
 
 
 def firmware_for(board: str, project: Path | None = None) -> Job[Path]:
