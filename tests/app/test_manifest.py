@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,41 @@ def test_nothing_but_the_manifest_is_left_behind(tmp_path: Path) -> None:
     path = record(tmp_path, ONE, [a])
     assert sorted(tmp_path.iterdir()) == sorted([a, path])
     Manifest.model_validate_json(path.read_text())
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from napari_ct2mri.app.workflows.manifest import Run, record
+
+folder, name = Path(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(30):
+    file = folder / f"{name}-{number}.png"
+    file.write_text(name)
+    record(folder, Run(model=name, digest="1" * 64), [file])
+"""
+
+
+def test_two_processes_lose_no_entry(tmp_path: Path) -> None:
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "two")
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    assert [writer.communicate(timeout=60)[0] for writer in writers] == ["", ""]
+    files = [tmp_path / f"{name}-{n}.png" for name in ("one", "two") for n in range(30)]
+    assert makers(tmp_path, *files) == ["one"] * 30 + ["two"] * 30
+    assert sorted(tmp_path.iterdir()) == sorted([*files, tmp_path / NAME])

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from napari_ct2mri import __version__
 from napari_ct2mri.config import Frozen
+from napari_ct2mri.disk import alone, whole_file
 from napari_ct2mri.errors import ConfigError, EvaluationError
 
 __all__ = ["NAME", "Manifest", "Run", "hashed", "read_manifest", "record", "record_hashed"]
@@ -97,6 +98,7 @@ def record(folder: Path, run: Run, files: Iterable[Path]) -> Path:
 def record_hashed(folder: Path, run: Run, files: Iterable[tuple[Path, str]]) -> Path:
     """Add files that ``run`` has just written, with their SHA-256; they leave older runs.
 
+    Several processes may do so for one folder at a time.
     A model's whole path, which may name a person, is kept as seen from ``folder``.
 
     Returns
@@ -106,19 +108,22 @@ def record_hashed(folder: Path, run: Run, files: Iterable[tuple[Path, str]]) -> 
     """
     run = run.model_copy(update={"model": _seen_from(folder, run.model)})
     written = {file.relative_to(folder).as_posix(): sha for file, sha in files}
-    known = read_manifest(folder) or Manifest()
+    path = folder / NAME
+    with alone(path):
+        manifest = _with_run(read_manifest(folder) or Manifest(), run, written)
+        with whole_file(path) as temporary:
+            temporary.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    return path
+
+
+def _with_run(known: Manifest, run: Run, written: Mapping[str, str]) -> Manifest:
     runs = [_without(old, written) for old in known.runs]
     same = [old for old in runs if _key(old) == _key(run)]
     files_of_run = dict(sorted({**(same[0].files if same else {}), **written}.items()))
     others = tuple(old for old in runs if old.files and _key(old) != _key(run))
-    manifest = known.model_copy(
+    return known.model_copy(
         update={"runs": (*others, run.model_copy(update={"files": files_of_run}))}
     )
-    path = folder / NAME
-    temporary = path.with_name(f".{NAME}.{os.getpid()}.part")
-    temporary.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-    temporary.replace(path)
-    return path
 
 
 def _seen_from(folder: Path, model: str) -> str:
