@@ -29,7 +29,7 @@ from pydicom.uid import (
 )
 
 from napari_ct2mri.errors import ImageError
-from napari_ct2mri.imaging.dicom_out import Derivation
+from napari_ct2mri.imaging.dicom_out import Derivation, dicom_writer
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import Volume, closest_axes
 
@@ -639,3 +639,24 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     mr = mr_of(ct_in(tmp_path / "ct"))
     with full_disk(1000):
         assert "nothing was changed" in refused(mr, tmp_path / "mr.dcm")
+
+
+def test_a_folder_that_appears_meanwhile_is_not_mixed_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mr, out = mr_of(ct_in(tmp_path / "ct")), tmp_path / "out.dcm"
+
+    def slow(*given: Any) -> Any:
+        write = dicom_writer(*given)
+
+        def with_company(workshop: Path) -> None:
+            write(workshop)
+            write_series(out, HU, stack(len(HU)), OBLIQUE[:, :2].T, **FULL)
+
+        return with_company
+
+    monkeypatch.setattr("napari_ct2mri.imaging.writing.dicom_writer", slow)
+    with pytest.raises(ImageError, match=r"out.dcm: exists; a DICOM series goes into a new folder"):
+        write_volume(mr, out, derivation=T2)
+    assert {file.Modality for file in written(out)} == {"CT"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ct", "out.dcm"]

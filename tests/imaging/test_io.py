@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from errno import EACCES
 from pathlib import Path
 from typing import Any
 
@@ -479,6 +480,33 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, name: str) -> None:
         write_volume(replace(small, data=noise), tmp_path / name)
     assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()} == before
     assert not [f for f in tmp_path.iterdir() if f.name[0] == "."]
+
+
+def test_a_folder_in_the_way_of_one_picture_leaves_the_others(tmp_path: Path) -> None:
+    volume = Volume(GREY, unit="grey")
+    write_volume(volume, tmp_path / "folder")
+    (tmp_path / "folder" / "slice_0002.png").unlink()
+    (tmp_path / "folder" / "slice_0002.png").mkdir()
+    before = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+    with pytest.raises(ImageError, match=r"slice_0002.png is a folder there; nothing was changed"):
+        write_volume(replace(volume, data=255 - GREY), tmp_path / "folder")
+    assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()} == before
+
+
+def test_what_was_replaced_before_an_error_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, move = Volume(GREY, unit="grey"), Path.replace
+    write_volume(volume, tmp_path / "folder")
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name == "slice_0003.png":
+            raise PermissionError(EACCES, "Permission denied")
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(ImageError, match=r"slice_0003.png: .*denied; 2 of 3 .*slice_0002.png$"):
+        write_volume(volume, tmp_path / "folder")
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from errno import ENOSPC
+from contextlib import contextmanager, suppress
+from errno import EISDIR, ENOSPC
 from glob import escape
 from pathlib import Path, PurePath
 from shutil import rmtree
@@ -15,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_ct2mri.disk import sync
 from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.dicom_out import (
     DICOM_ENDING,
@@ -127,14 +128,19 @@ def _png_name(name: PurePath) -> str:
 
 
 @contextmanager
-def _beside(path: Path, as_folder: bool) -> Iterator[Path]:
-    """A hidden folder beside ``path``; what it holds in the end takes its place."""
+def _beside(path: Path, as_folder: bool, is_new: bool = False) -> Iterator[Path]:
+    """A hidden folder beside ``path``; what it holds in the end takes its place.
+
+    A file would not do: ITK tells a format by the name's ending, and may write two.
+    """
     workshop = path.parent / f".{path.name}.{uuid4().hex[:8]}"
     try:
         workshop.mkdir(parents=True)
         with quiet():
             yield workshop
-        _publish(workshop, path if as_folder else path.parent)
+        if is_new:
+            check_new(path)  # again: writing took a while
+        _publish(workshop, path if as_folder else path.parent, is_new)
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else _SHORT
         raise ImageError(f"{path}: could not be written: {reason}; nothing was changed") from error
@@ -142,31 +148,45 @@ def _beside(path: Path, as_folder: bool) -> Iterator[Path]:
         rmtree(workshop, ignore_errors=True)
 
 
-def _publish(workshop: Path, folder: Path) -> None:
-    files = sorted(workshop.iterdir(), key=lambda file: file.suffix == ".mhd")  # its data first
+def _publish(workshop: Path, folder: Path, is_new: bool) -> None:
+    files = sorted(workshop.iterdir(), key=_data_first)
     for file in files:
-        _sync(file)
-    if not folder.exists():
+        sync(file)
+    if is_new or not folder.exists():
         workshop.rename(folder)
     else:
-        for file in files:
-            file.replace(folder / file.name)
+        _replace(files, folder)
     if os.name == "posix":  # elsewhere a folder cannot be opened
-        _sync(folder)
+        with suppress(OSError):  # all is written; only the names' own safety is at stake
+            sync(folder)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _data_first(file: Path) -> tuple[bool, str]:
+    """A header that names another file comes after it."""
+    return file.suffix == ".mhd", file.name
+
+
+def _replace(files: Sequence[Path], folder: Path) -> None:
+    """Move files into a folder, after a look at what could be in their way."""
+    for file in files:
+        if (folder / file.name).is_dir():
+            raise OSError(EISDIR, f"{file.name} is a folder there")
+    for done, file in enumerate(files):
+        try:
+            file.replace(folder / file.name)
+        except OSError as error:
+            if not done:
+                raise
+            raise ImageError(
+                f"{folder / file.name}: could not be written: {error.strerror}; {done} of "
+                f"{len(files)} files there are new already, up to {files[done - 1].name}"
+            ) from error
 
 
 def _write_dicom(volume: Volume, path: Path, derivation: Derivation | None) -> None:
     check_new(path)
     write = dicom_writer(volume, path, derivation)
-    with _beside(path, as_folder=True) as workshop:
+    with _beside(path, as_folder=True, is_new=True) as workshop:
         write(workshop)
 
 
