@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,24 @@ def test_what_is_written_is_read(make_pairs: MakePairs, tmp_path: Path) -> None:
         (r.ct.resolve(), r.slice_index) for r in pairs.rows
     ]
     assert "../a-ct-0.png" in copy.read_text()
+
+
+def test_spaces_around_cells_say_nothing(make_pairs: MakePairs) -> None:
+    path = make_pairs()
+    path.write_text(HEADER + " a-ct-0.png , a-mr-0.png , a , T2 , train \n")
+    (row,) = read_pairs(path).rows
+    assert (row.ct.name, row.mr.name) == ("a-ct-0.png", "a-mr-0.png")
+    assert (row.patient, row.contrast, row.split) == ("a", "T2", "train")
+
+
+def test_a_list_that_breaks_off_leaves_the_former(make_pairs: MakePairs) -> None:
+    path = make_pairs()
+    row, before = read_pairs(path).rows[0], sorted(path.parent.iterdir())
+    text = path.read_text()
+    with pytest.raises(UnicodeEncodeError):
+        write_pairs(path, [row, replace(row, patient="\ud800")])
+    assert path.read_text() == text
+    assert sorted(path.parent.iterdir()) == before
 
 
 @pytest.mark.parametrize(

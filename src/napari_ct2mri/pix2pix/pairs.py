@@ -146,8 +146,9 @@ def _row(path: Path, record: dict[str, str], line: int) -> PairRow:
     empty = [name for name in _REQUIRED if not record[name].strip()]
     if empty:
         raise fail(f"{', '.join(empty)} is empty")
-    if record["split"] not in get_args(Split):
-        raise fail(f"split {record['split']!r} is not one of {', '.join(get_args(Split))}")
+    split = record["split"].strip()
+    if split not in get_args(Split):
+        raise fail(f"split {split!r} is not one of {', '.join(get_args(Split))}")
     if not _CONTRAST.fullmatch(record["contrast"].strip()):
         raise fail(
             f"contrast {record['contrast'][:40]!r}: up to 16 letters, digits, _, + or -, such as T2"
@@ -163,7 +164,7 @@ def _row(path: Path, record: dict[str, str], line: int) -> PairRow:
         mr,
         record["patient"].strip(),
         record["contrast"].strip(),
-        record["split"],  # type: ignore[arg-type]
+        split,  # type: ignore[arg-type]
         int(index) if index else None,
         (record.get("series") or "").strip(),
         line,
