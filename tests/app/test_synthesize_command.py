@@ -236,7 +236,13 @@ def test_a_spread_that_cannot_be_is_said_first(model: Path, tmp_path: Path, fail
     assert "ends in .nii.gz" in fails("synthesize", ct, output, *told, tmp_path / "s.png")
     published = ("--published", "--spread", tmp_path / "s.mha")
     assert "not --published" in fails("synthesize", ct, output, "--model", model, *published)
+    (tmp_path / "folder.mha").mkdir()
+    assert "is a folder" in fails("synthesize", ct, output, *told, tmp_path / "folder.mha")
+    (tmp_path / "file").touch()
+    line = fails("synthesize", ct, output, *told, tmp_path / "file" / "deeper" / "s.mha")
+    assert f"cannot be written: {tmp_path / 'file'} takes no files" in line
     assert not output.exists()
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_a_range_of_slices(model: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -354,6 +355,10 @@ def _check_spread(path: Path, output: Path, spread: Path, published: bool) -> No
         raise ConfigError("--spread is of a model as it is used, not --published; leave one out")
     if spread.resolve() in (path.resolve(), output.resolve()):
         raise ConfigError(f"--spread {spread} is INPUT or OUTPUT; give it a name of its own")
+    there = next(folder for folder in spread.absolute().parents if os.access(folder, os.F_OK))
+    if spread.is_dir() or not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        what = "is a folder" if spread.is_dir() else f"cannot be written: {there} takes no files"
+        raise ConfigError(f"--spread {spread} {what}; give another name")
 
 
 def _check_slices(path: Path, output: Path) -> None:
