@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_ct2mri.disk import whole_file
+from napari_ct2mri.disk import parse_json, whole_file
 
 
 def test_a_file_takes_its_place_in_one_step(tmp_path: Path) -> None:
@@ -66,3 +66,15 @@ def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(NotADirectoryError):
         write()
+
+
+def test_json_is_parsed() -> None:
+    assert parse_json(b'{"a": [1, null]}') == parse_json('{"a": [1, null]}') == {"a": [1, None]}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 200_000, '{"a":' * 200_000, b"\xff", "9" * 5000], ids=range(6)
+)
+def test_any_json_that_is_none_is_one_kind_of_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)

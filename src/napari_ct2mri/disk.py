@@ -1,4 +1,4 @@
-"""What every room does with the disk: files written whole, one process at a time; the cache."""
+"""What every room does with the disk: whole files, one writer at a time, JSON, the cache."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-__all__ = ["alone", "cache_folder", "sync", "whole_file"]
+__all__ = ["alone", "cache_folder", "parse_json", "sync", "whole_file"]
 
 
 @contextmanager
@@ -85,3 +86,19 @@ def sync(path: Path) -> None:
 def cache_folder() -> Path:
     """What can be made again, of this user; ``scripts/build-tic6x`` finds it by the same rule."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "napari-ct2mri"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON that somebody else may have written.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or nested more deeply than Python goes.
+    """
+    import json
+
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

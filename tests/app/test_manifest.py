@@ -75,7 +75,9 @@ def test_no_manifest_is_none(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1, "runs": [], "extra": 1}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"format": 1, "runs": [], "extra": 1}', "[" * 200_000]
+)
 def test_a_damaged_manifest_is_one_line(tmp_path: Path, text: str) -> None:
     write(tmp_path, NAME, text)
     with pytest.raises(EvaluationError, match="damaged") as caught:

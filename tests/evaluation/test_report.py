@@ -189,7 +189,7 @@ def test_figures_of_the_former_report_go_and_nothing_else(report: Report, tmp_pa
     assert {other.read_text() for other in others} == {"mine"}
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": 3}', '{"files": [7]}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": 3}', '{"files": [7]}', "[" * 200_000])
 def test_a_former_report_that_is_none_is_replaced(
     report: Report, tmp_path: Path, text: str
 ) -> None:

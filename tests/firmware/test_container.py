@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,15 @@ def test_a_wrong_header_has_a_number(
     bad = changed(whole, at, form, value)
     assert fault(bad) == expected
     assert native.open(bad)[0] == expected
+
+
+def test_information_nested_without_end_is_refused(native: Native) -> None:
+    """A board does not look at it."""
+    length = 200_000
+    deep = replace(boxed(random_model(width=5)), info={"a": "." * length})
+    bad = seal(bytearray(pack(deep).replace(b'"' + b"." * length, b"[" * (length + 1))))
+    assert fault(bad) == Fault.HEADER
+    assert native.open(bad)[0] == 0
 
 
 @pytest.mark.parametrize("kept", [0, 127, 128, 4096, -1])

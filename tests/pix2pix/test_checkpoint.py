@@ -98,6 +98,16 @@ def test_a_header_that_lies_about_its_length(saved: Path) -> None:
         load_checkpoint(saved)
 
 
+def test_a_header_nested_without_end(tmp_path: Path) -> None:
+    path, text = tmp_path / "deep.safetensors", b"[" * 200_000
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(CheckpointError, match="its header is not JSON"):
+        read_header(path)
+    save_file({"w": torch.zeros(1)}, path, metadata={"ct2mri": text.decode()})
+    with pytest.raises(CheckpointError, match=r"damaged .* nested too deeply"):
+        read_header(path)
+
+
 def test_a_pickle_in_disguise_is_not_opened(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_ct2mri.disk import whole_file
+from napari_ct2mri.disk import parse_json, whole_file
 from napari_ct2mri.errors import EvaluationError
 from napari_ct2mri.evaluation.labels import MEANING
 from napari_ct2mri.evaluation.metrics import Figures
@@ -110,9 +110,9 @@ def _figures_of(path: Path) -> set[str]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             return set()
-        listed = json.loads(path.read_text(encoding="utf-8"))["files"]
+        listed = parse_json(path.read_text(encoding="utf-8"))["files"]
         return {name for name in listed if _FIGURE.fullmatch(name)}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return set()
 
 

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.config import Window
+from napari_ct2mri.disk import parse_json
 from napari_ct2mri.errors import ContainerError, FirmwareError
 from napari_ct2mri.firmware.arena import (
     ALIGN,
@@ -425,7 +426,7 @@ class _Reader:
 
     def _info(self) -> dict[str, Any]:
         try:
-            info = json.loads(bytes(self._at(self.info_at, self.info_bytes, 1)))
+            info = parse_json(bytes(self._at(self.info_at, self.info_bytes, 1)))
         except ValueError as error:
             raise _fault(Fault.HEADER, "its information for the host is not JSON") from error
         if not isinstance(info, dict):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field
 
 from napari_ct2mri.config import Frozen, TrainConfig
-from napari_ct2mri.disk import whole_file
+from napari_ct2mri.disk import parse_json, whole_file
 from napari_ct2mri.errors import CheckpointError, ConfigError, Ct2MriError
 from napari_ct2mri.imaging.fingerprint import Fingerprint
 
@@ -197,13 +197,13 @@ def parse_header(path: str | Path, kind: type[F]) -> F:
     if not isinstance(text, str):
         raise CheckpointError(f"{path}: safetensors, but not a checkpoint of napari-ct2mri")
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         if isinstance(data, dict) and data.get("format") != FORMAT:
             raise CheckpointError(
                 f"{path}: format {data.get('format')}, but this version reads format {FORMAT}"
             )
         return kind.parse(data, str(path))
-    except (json.JSONDecodeError, ConfigError) as error:
+    except (ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: damaged or of another version: {error}") from error
 
 
@@ -272,7 +272,7 @@ def _metadata(path: Path) -> dict[str, Any]:
             )
         raw = file.read(length)
     try:
-        header = json.loads(raw)
+        header = parse_json(raw)
         metadata = header.get("__metadata__", {})
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: its header is not JSON; expected safetensors") from error

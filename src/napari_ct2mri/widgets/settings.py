@@ -32,6 +32,7 @@ from napari_ct2mri.config import (
     leaf_text,
     leaf_value,
 )
+from napari_ct2mri.disk import parse_json
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.widgets.forms import fold, narrow, plain_form
 
@@ -139,7 +140,7 @@ class Settings(QWidget):
         ValueError, TypeError
             If it is not what :meth:`to_remember` gave.
         """
-        written = dict(json.loads(text))
+        written = dict(parse_json(text))
         self.preset.setCurrentIndex(max(0, self.preset.findData(written.pop("preset", ""))))
         for leaf, value in written.items():
             if leaf in self.rows:

@@ -6,6 +6,7 @@ import grp
 import os
 import pty
 import signal
+import struct
 import subprocess
 import tty
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from at_a_board import COMMAND, Fails, command, ct_file, held, needs_compiler, p
 from link.board import Board
 from link.terminals import board_on_a_terminal
 from napari_ct2mri.app import workflows
+from napari_ct2mri.app.workflows.board_grid import read_model
 from napari_ct2mri.app.workflows.monitor import _named
-from napari_ct2mri.errors import JobCancelled
+from napari_ct2mri.errors import Ct2MriError, JobCancelled
 from napari_ct2mri.firmware.container import ABI, seal
 from napari_ct2mri.jobs import run_job
 from napari_ct2mri.link.ports import Port
@@ -33,6 +35,18 @@ def silent() -> Iterator[str]:
     yield os.ttyname(theirs)
     os.close(ours)
     os.close(theirs)
+
+
+@pytest.mark.parametrize("info", [b"[" * 60_000, b"{", b"[]", b'{"config": {"colour": 1}}'])
+def test_a_board_whose_model_describes_itself_wrongly(info: bytes) -> None:
+    parts = {68: struct.pack("<II", 128, len(info)), 128: info}
+    connection = SimpleNamespace(
+        hello=SimpleNamespace(board="host", size=100_000),
+        check_model=lambda: None,
+        read=lambda place, size: parts[place],
+    )
+    with pytest.raises(Ct2MriError, match=r"export it anew and push|'colour'"):
+        read_model(connection)
 
 
 @pytest.mark.parametrize("verb", ["push", "run", "monitor", "ports"])

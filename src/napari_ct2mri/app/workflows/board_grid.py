@@ -6,7 +6,6 @@ model's frame, by the same rule as ``synthesize``, and back.
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.config import ModelConfig
+from napari_ct2mri.disk import parse_json
 from napari_ct2mri.errors import LinkError, VolumeError
 from napari_ct2mri.imaging.volume import Volume, closest_axes
 
@@ -80,7 +80,7 @@ def read_model(connection: Connection) -> BoardModel:
     if size > _MAX_INFO or place + size > hello.size:
         raise LinkError(f"{hello.board}: its container is not as expected; push the model again")
     try:
-        info = json.loads(connection.read(place, size))
+        info = parse_json(connection.read(place, size))
         config = ModelConfig.parse(info["config"], f"the model on {hello.board}")
         name, contrast = str(info["model"]), str(info["contrast"])
     except (ValueError, KeyError, TypeError) as error:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from napari_ct2mri import __version__
 from napari_ct2mri.config import Frozen
-from napari_ct2mri.disk import alone, whole_file
+from napari_ct2mri.disk import alone, parse_json, whole_file
 from napari_ct2mri.errors import ConfigError, EvaluationError
 
 __all__ = ["NAME", "Manifest", "Run", "hashed", "read_manifest", "record", "record_hashed"]
@@ -75,10 +75,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     if path.stat().st_size > _MAX_BYTES:
         raise EvaluationError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; not a manifest")
-    import json
-
     try:
-        return Manifest.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return Manifest.parse(parse_json(path.read_text(encoding="utf-8")), str(path))
     except (ValueError, ConfigError) as error:
         raise EvaluationError(
             f"{path}: damaged ({error}); remove it to have the origin 'unknown', or synthesize anew"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from napari_ct2mri.disk import cache_folder
+from napari_ct2mri.disk import cache_folder, parse_json
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.jobs import Job
 
@@ -148,7 +148,7 @@ def running_boards() -> tuple[Running, ...]:
             if _lock(file):
                 path.unlink()
             else:
-                found.append(Running(**json.load(file)))
+                found.append(Running(**parse_json(file.read())))
     return tuple(found)
 
 
