@@ -370,6 +370,38 @@ def test_start_says_what_is_missing(
         next(start("qemu-vexpress-a9"))
 
 
+def spoken(folder: Path, script: str) -> Path:
+    """A project whose host board is a shell script."""
+    program = folder / "build" / "host" / "firmware.elf"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return folder
+
+
+def test_a_board_that_complains_at_length_does_not_stand_still(tmp_path: Path) -> None:
+    """More than a pipe holds, before and after it has started."""
+    much = "head -c 300000 /dev/zero | tr '\\0' x >&2"
+    done = tmp_path / "done"
+    folder = spoken(tmp_path, f"{much}\necho a-port\n{much}\ntouch '{done}'\nexec sleep 60")
+    with start_board(folder, "host", tmp_path / "store") as port:
+        assert port == "a-port"
+        end = time.monotonic() + 30
+        while not done.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert done.exists()
+
+
+def test_the_last_complaint_says_why_it_did_not_start(tmp_path: Path) -> None:
+    much = "head -c 300000 /dev/zero | tr '\\0' x >&2"
+    folder = spoken(tmp_path, f"{much}\necho >&2\necho no such drive >&2\nexit 1")
+    with (
+        pytest.raises(FirmwareError, match=r"^the board did not start: no such drive$"),
+        start_board(folder, "host", tmp_path / "store"),
+    ):
+        pass
+
+
 def test_nobody_there_is_a_link_error(host: Path, tmp_path: Path) -> None:
     with start_board(host, "host", tmp_path) as port:
         assert Path(port).is_char_device()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ __all__ = ["SIMULATED", "Line", "simulated", "start_board"]
 
 Bytes = NDArray[np.uint8]
 _NOR_BYTES = 64 << 20  # of each of vexpress-a9's two banks
+_LINE_BYTES = 4096  # at most, of its last complaint
 _START_S = 0.3  # in which QEMU complains of what it was asked
 _POLL_S = 1.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -134,29 +137,36 @@ def _run(
     command: list[str], ready: Callable[[subprocess.Popen[str]], str], *keep: int
 ) -> Iterator[str]:
     """The process that a board is, as long as the block lasts, and no longer than this process."""
-    try:
-        process = subprocess.Popen(
-            command,
-            preexec_fn=_ends_with_its_parent() if sys.platform == "linux" else None,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            pass_fds=keep,
-        )
-    except OSError as error:
-        raise FirmwareError(f"{command[0]} does not start: {error.strerror}") from error
-    with process:
+    with TemporaryFile() as complaints:  # a pipe would fill up, and the board stand still
         try:
-            url = ready(process)
-            if not url:
-                process.wait()
-                assert process.stderr is not None
-                why = process.stderr.read().strip() or f"exit code {process.returncode}"
-                raise FirmwareError(f"the board did not start: {why.splitlines()[-1]}")
-            yield url
-        finally:
-            process.kill()
+            process = subprocess.Popen(
+                command,
+                preexec_fn=_ends_with_its_parent() if sys.platform == "linux" else None,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                pass_fds=keep,
+            )
+        except OSError as error:
+            raise FirmwareError(f"{command[0]} does not start: {error.strerror}") from error
+        with process:
+            try:
+                url = ready(process)
+                if not url:
+                    process.wait()
+                    why = _last_line(complaints) or f"exit code {process.returncode}"
+                    raise FirmwareError(f"the board did not start: {why}")
+                yield url
+            finally:
+                process.kill()
+
+
+def _last_line(file: IO[bytes]) -> str:
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - _LINE_BYTES))
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _ends_with_its_parent() -> Callable[[], object]:
