@@ -16,6 +16,7 @@ from benchmarks.quality.recipes import Recipe
 from pydantic import Field
 
 from napari_ct2mri.config import Frozen, TrainConfig
+from napari_ct2mri.disk import whole_file
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.evaluation import Label, PatientFigures
 
@@ -150,12 +151,8 @@ def write_json(path: Path, value: Frozen) -> None:
 def write_file(path: Path, content: bytes) -> None:
     """Write a file in one step, and its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as temporary:
         temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_record(path: Path, kind: type[F]) -> F:

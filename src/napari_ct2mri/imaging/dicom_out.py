@@ -38,9 +38,8 @@ from napari_ct2mri.imaging.volume import AxisOrder, DicomSlices, Volume, closest
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["DICOM_ENDING", "Derivation", "check_dicom", "check_new", "dicom_writer", "slice_names"]
+__all__ = ["Derivation", "check_dicom", "check_new", "dicom_writer", "slice_names"]
 
-DICOM_ENDING = ".dcm"
 """Of a folder that is to hold a series."""
 
 _INSTEAD = "write .nii.gz, .nrrd or .mha instead"

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 __all__ = [
+    "DICOM_ENDING",
     "KINDS",
     "NOTES_KEY",
+    "VOLUME_ENDINGS",
     "describe_file",
     "ending",
     "meaning_label",
@@ -42,6 +44,11 @@ KINDS = {
     ".mha": "MetaImage",
     ".mhd": "MetaImage",
 }
+
+VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+"""Of the files a volume is written to, whatever its numbers and grid."""
+
+DICOM_ENDING = ".dcm"
 
 NOTES_KEY = "ITK_FileNotes"
 """Free text that SimpleITK carries through all three formats (NIfTI's ``descrip``, 79 bytes)."""

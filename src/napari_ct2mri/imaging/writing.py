@@ -18,12 +18,19 @@ from numpy.typing import NDArray
 from napari_ct2mri.disk import sync
 from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.dicom_out import (
-    DICOM_ENDING,
     Derivation,
     check_new,
     dicom_writer,
 )
-from napari_ct2mri.imaging.formats import KINDS, NOTES_KEY, ending, meaning_label, metadata
+from napari_ct2mri.imaging.formats import (
+    DICOM_ENDING,
+    KINDS,
+    NOTES_KEY,
+    VOLUME_ENDINGS,
+    ending,
+    meaning_label,
+    metadata,
+)
 from napari_ct2mri.imaging.itk import open_image, quiet
 from napari_ct2mri.imaging.nifti import read_content
 from napari_ct2mri.imaging.pictures import PICTURE_ENDINGS, to_levels
@@ -31,7 +38,6 @@ from napari_ct2mri.imaging.volume import Volume, to_sitk
 
 __all__ = ["remove_leftovers", "write_volume"]
 
-_WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 _PICTURES = (".png", ".tif", ".tiff")
 _MARK = re.compile(r"\.[0-9a-f]{8}")  # of a workshop
 _SHORT = "it came out incomplete, perhaps because the disk is full"
@@ -79,7 +85,7 @@ def write_volume(
     as_folder = path.is_dir() or not suffix
     if as_folder:
         targets = _names(names, len(volume.data), path)
-    elif suffix in _WRITABLE or (suffix in _PICTURES and len(volume.data) == 1):
+    elif suffix in VOLUME_ENDINGS or (suffix in _PICTURES and len(volume.data) == 1):
         targets = [path.name]
     elif suffix in _PICTURES:
         raise ImageError(
@@ -87,7 +93,7 @@ def write_volume(
             "folder (no ending) instead"
         )
     else:
-        known = ", ".join((*_WRITABLE, DICOM_ENDING, *_PICTURES))
+        known = ", ".join((*VOLUME_ENDINGS, DICOM_ENDING, *_PICTURES))
         raise ImageError(f"{path}: unknown ending; expected {known}, or none for a folder of PNGs")
     if (as_folder or suffix in _PICTURES) and not volume.is_picture:
         raise ImageError(
@@ -95,7 +101,7 @@ def write_volume(
             f"{'HU' if volume.unit == 'HU' else 'arbitrary units'}; write .nii.gz, .nrrd or .mha"
         )
     with _beside(path, as_folder) as workshop:
-        if suffix in _WRITABLE and not as_folder:
+        if suffix in VOLUME_ENDINGS and not as_folder:
             _write_whole(volume, workshop / targets[0])
         else:
             for slice_, name in zip(to_levels(volume.data), targets, strict=True):
@@ -214,6 +220,3 @@ def _write_picture(levels: NDArray[np.uint8] | NDArray[np.uint16], path: Path) -
     import SimpleITK as sitk
 
     sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(levels)), str(path))
-
-
-assert set(_WRITABLE) <= set(KINDS)

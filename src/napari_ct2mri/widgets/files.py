@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_ct2mri.imaging.formats import DICOM_ENDING, VOLUME_ENDINGS
 from napari_ct2mri.widgets.layers import KEY, LayerData, data_to_volume, volume_to_layer_data
 
 __all__ = [
@@ -15,8 +16,6 @@ __all__ = [
     "sample_head",
     "write_image",
 ]
-
-_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
@@ -51,7 +50,7 @@ def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
     A path that ends in ``.dcm`` is a new folder for a series, of a synthetic MR alone; whether it
     belongs to the patient, :mod:`~napari_ct2mri.widgets.patient_data` says.
     """
-    from napari_ct2mri.imaging.dicom_out import DICOM_ENDING, Derivation
+    from napari_ct2mri.imaging.dicom_out import Derivation
     from napari_ct2mri.imaging.io import write_volume
 
     origin = (attributes.get("metadata") or {}).get(KEY)
@@ -77,14 +76,14 @@ def sample_head() -> list[LayerData]:
 
 def layer_name(path: Path) -> str:
     """The file's or folder's name without its ending."""
-    for ending in _ENDINGS:
+    for ending in VOLUME_ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
     return path.name if path.is_dir() else path.stem or path.name
 
 
 def _is_ours(path: Path) -> bool:
-    if path.name.lower().endswith((*_ENDINGS, ".dcm")):
+    if path.name.lower().endswith((*VOLUME_ENDINGS, DICOM_ENDING)):
         return True
     return _holds_volume(path) if path.is_dir() else _is_dicom(path)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ct2mri.errors import ImageError, PairError
+from napari_ct2mri.imaging.formats import DICOM_ENDING, VOLUME_ENDINGS
 from napari_ct2mri.imaging.volume import Modality, Volume
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ __all__ = [
     "stem",
 ]
 
-_VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 _PICTURE_ENDINGS = (".png", ".tif", ".tiff")
-_DICOM_ENDING = ".dcm"
 _SAFE_NAME = re.compile(r"[^\0/\\:*?\"<>|]{1,200}")
 
 
@@ -145,7 +144,7 @@ def _dicom_stack(
 
     if not as_dicom:
         raise ImageError(
-            f"{output}: only synthesize writes DICOM; end the name in {', '.join(_VOLUME_ENDINGS)}"
+            f"{output}: only synthesize writes DICOM; end the name in {', '.join(VOLUME_ENDINGS)}"
         )
     check_new(output)
     volume = read_volume(path, series=series, modality=modality)
@@ -240,40 +239,40 @@ def _read_stacks(
 
 
 def _is_dicom_name(output: Path) -> bool:
-    return output.suffix.lower() == _DICOM_ENDING
+    return output.suffix.lower() == DICOM_ENDING
 
 
 def _is_file_name(output: Path) -> bool:
     """Whether OUTPUT names a file and not a folder; asked before anything long is done."""
     if output.is_dir() or not output.suffix:
         return False
-    if output.name.lower().endswith((*_VOLUME_ENDINGS, *_PICTURE_ENDINGS)):
+    if output.name.lower().endswith((*VOLUME_ENDINGS, *_PICTURE_ENDINGS)):
         return True
     raise ImageError(
         f"{output}: unknown ending {output.suffix!r}; expected a folder or one of "
-        f"{', '.join((*_VOLUME_ENDINGS, _DICOM_ENDING, *_PICTURE_ENDINGS))}"
+        f"{', '.join((*VOLUME_ENDINGS, DICOM_ENDING, *_PICTURE_ENDINGS))}"
     )
 
 
 def _check_fits(volume: Volume, output: Path, is_file: bool) -> None:
     """Say that OUTPUT cannot hold what is made of INPUT before it is made."""
-    if is_file and output.name.lower().endswith(_VOLUME_ENDINGS):
+    if is_file and output.name.lower().endswith(VOLUME_ENDINGS):
         return
     if not volume.is_picture:
         raise ImageError(
             f"{output}: pictures cannot hold what is made of a volume; end the name in "
-            f"{', '.join(_VOLUME_ENDINGS)}, or {_DICOM_ENDING} for the MR of a DICOM CT"
+            f"{', '.join(VOLUME_ENDINGS)}, or {DICOM_ENDING} for the MR of a DICOM CT"
         )
     if is_file and len(volume.data) > 1:
         raise ImageError(
             f"{output}: one picture cannot hold {len(volume.data)} slices; give a folder, or a "
-            f"name that ends in {', '.join(_VOLUME_ENDINGS)}"
+            f"name that ends in {', '.join(VOLUME_ENDINGS)}"
         )
 
 
 def stem(path: Path) -> str:
     """A file's name without its ending, a folder's with what looks like one."""
-    for ending in _VOLUME_ENDINGS:
+    for ending in VOLUME_ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
     return path.name if path.is_dir() else path.stem

@@ -24,6 +24,7 @@ from napari_ct2mri.app.workflows.manifest import NAME as MANIFEST
 from napari_ct2mri.app.workflows.manifest import Run, hashed, read_manifest, record_hashed
 from napari_ct2mri.app.workflows.models import Model, load_model
 from napari_ct2mri.errors import ConfigError, PairError
+from napari_ct2mri.imaging.formats import VOLUME_ENDINGS
 from napari_ct2mri.imaging.volume import Modality, Volume
 from napari_ct2mri.jobs import Job, Notice
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Synthesized", "makeable", "synthesize", "synthesize_volume"]
 
 R = TypeVar("R")
-
-_SPREAD_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")  # hold fractions, on any grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,8 +348,8 @@ def _check_spread(path: Path, output: Path, spread: Path, published: bool) -> No
     """Say it before anything is read."""
     if is_pair_list(path):
         raise ConfigError("--spread is of one CT, not of a pairs.csv; synthesize one by one")
-    if not spread.name.lower().endswith(_SPREAD_ENDINGS):
-        raise ConfigError(f"--spread {spread}: a name ends in {', '.join(_SPREAD_ENDINGS)}")
+    if not spread.name.lower().endswith(VOLUME_ENDINGS):
+        raise ConfigError(f"--spread {spread}: a name ends in {', '.join(VOLUME_ENDINGS)}")
     if published:
         raise ConfigError("--spread is of a model as it is used, not --published; leave one out")
     if spread.resolve() in (path.resolve(), output.resolve()):
