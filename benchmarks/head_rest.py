@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_ct2mri.app.workflows import synthesize_volume
-from napari_ct2mri.imaging.head import head_mask
-from napari_ct2mri.imaging.phantom import phantom
+from napari_ct2mri.imaging.phantom import Tissue, phantom
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import run_job
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
@@ -61,8 +60,8 @@ def synthetic(ct: Volume, model: Path, contrast: str) -> NDArray[np.float32]:
 def heads_on_rests() -> Iterator[tuple[Volume, Mask, Mask]]:
     """CT, head and rest of simulated patients, those without a rest left out."""
     for seed in count(100):
-        ct = phantom(seed, shape=_SHAPE, spacing=_SPACING).ct
-        head = head_mask(ct.data, "HU", "CT")
+        made = phantom(seed, shape=_SHAPE, spacing=_SPACING)
+        ct, head = made.ct, made.labels != Tissue.AIR
         away = ndimage.distance_transform_edt(~head, sampling=_SPACING) > _CLEAR_MM
         rest = away & (ct.data > _REST_HU)
         if rest.any():
