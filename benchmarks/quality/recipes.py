@@ -61,7 +61,7 @@ class Recipe(Frozen):
 
 _REDUCED = {
     **{"width": 4, "levels": 4, "frame_px": 64, "pixel_mm": 3.75, "head_px": 45.75},
-    **{"shift_px": 2, "elastic_px": 1, "batch": 2, "epochs": 2},
+    **{"shift_px": 2, "elastic_px": 1, "batch": 2, "epochs": 2, "decay_epochs": 1},
 }
 _REDUCED_CLASSIC = {"crop_from_px": 72, "discriminator_width": 8, "shift_px": 0, "elastic_px": 0}
 
