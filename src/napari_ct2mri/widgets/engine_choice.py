@@ -16,9 +16,9 @@ from napari_ct2mri.widgets.forms import fold, narrow, plain_form
 __all__ = ["COSTS_DB", "EngineChoice"]
 
 COSTS_DB: Mapping[str, tuple[float, float]] = {
-    "ct2mri-base": (48.3, 45.9),
-    "ct2mri-dsp16": (53.7, 51.3),
-    "ct2mri-dsp8": (45.9, 43.5),
+    "ct2mri-base": (47.0, 44.8),
+    "ct2mri-dsp16": (52.6, 50.2),
+    "ct2mri-dsp8": (44.2, 41.8),
 }
 """PSNR of the 8-bit MR against the float MR, in the frame and in the head: docs/speed.md."""
 
