@@ -1,6 +1,6 @@
 """How much of a grid a generator leaves in its MR.
 
-    python benchmarks/checkerboard.py PAIRS MODEL ... [--split val]
+    python -m benchmarks.checkerboard PAIRS MODEL ... [--split val]
 
 Of each model's and contrast's MR of these rows, in the network's frame: the power along the lines
 of the spectrum where transposed convolutions leave their grid, of a period of 2, 4 and 8 pixels,
@@ -13,19 +13,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
+from benchmarks.in_frame import Opened
 from numpy.typing import NDArray
 
-from napari_ct2mri.jobs import run_job
-from napari_ct2mri.pix2pix.checkpoint import load_checkpoint, load_weights
-from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.pairs import read_pairs
-from napari_ct2mri.pix2pix.slices import load_slices
-from napari_ct2mri.pix2pix.zoo import find_model
 
 PERIODS = (2, 4, 8)
 _BESIDE = (-6, -5, -4, 4, 5, 6)
-_BATCH = 4
 
 
 def grid_power(images: NDArray[np.float32]) -> list[float]:
@@ -55,16 +49,10 @@ def main() -> None:
     print("| model | contrast | " + " | ".join(f"{p} px" for p in PERIODS) + " |")
     print("|---|---|" + "--:|" * len(PERIODS))
     for model in asked.model:
-        path = find_model(model)
-        checkpoint = load_checkpoint(path)
-        generator = Generator(checkpoint.config.model).eval()
-        load_weights(generator, checkpoint.weights, str(path))
-        slices = run_job(load_slices(pairs, checkpoint.config.model), lambda event: None)
-        ct = torch.from_numpy(slices.ct.astype(np.float32))
-        with torch.no_grad():
-            mr = torch.cat([generator(batch) for batch in ct.split(_BATCH)]).numpy()
-        for index, contrast in enumerate(checkpoint.contrasts):
-            _print(path.stem, contrast, mr[:, index])
+        opened = Opened.of(model)
+        slices, mr = opened.predict(pairs)
+        for index, contrast in enumerate(opened.contrasts):
+            _print(opened.path.stem, contrast, mr[:, index].numpy())
     _print("the real MR", "all", slices.mr.astype(np.float32))
 
 

@@ -1,6 +1,6 @@
 """How far a patient's MR lies from where a model puts it, and what that costs the figures.
 
-    python benchmarks/misplacement.py PAIRS MODEL ... [--split val]
+    python -m benchmarks.misplacement PAIRS MODEL ... [--split val]
 
 The real MR of each patient and contrast is moved as a whole (zoom, turn and shift in the slice, one
 for all slices) to where it agrees best with the prediction, in the network's frame. The place is
@@ -18,20 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmarks.in_frame import Opened
 from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional as F
 
 from napari_ct2mri.evaluation.metrics import gain_and_offset, measure
-from napari_ct2mri.jobs import run_job
-from napari_ct2mri.pix2pix.checkpoint import load_checkpoint, load_weights
 from napari_ct2mri.pix2pix.losses import gradient_correlation
-from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.pairs import PairList, read_pairs
-from napari_ct2mri.pix2pix.slices import load_slices
-from napari_ct2mri.pix2pix.zoo import find_model
 
-_BATCH = 4
 _UNIT = np.array([0.03, math.radians(2), 3, 3])  # of zoom (its logarithm), turn, shift y and x (px)
 _MOST = 4.0  # of each unit, either way
 _FIGURES = {
@@ -57,26 +52,19 @@ def main() -> None:
     )
     print("|---|---|---|--:|--:|--:|" + "--:|" * len(_FIGURES))
     for model in asked.model:
-        path = find_model(model)
-        checkpoint = load_checkpoint(path)
-        generator = Generator(checkpoint.config.model).eval()
-        load_weights(generator, checkpoint.weights, str(path))
+        opened = Opened.of(model)
         for (patient, contrast), rows in pairs.by_patient().items():
-            if contrast not in checkpoint.contrasts:
+            if contrast not in opened.contrasts:
                 continue
-            own = PairList(pairs.path, rows)
-            slices = run_job(load_slices(own, checkpoint.config.model), lambda event: None)
-            ct = torch.from_numpy(slices.ct.astype(np.float32))
-            channel = checkpoint.contrasts.index(contrast)
-            with torch.no_grad():
-                fake = torch.cat([generator(b)[:, channel, None] for b in ct.split(_BATCH)])
+            slices, made = opened.predict(PairList(pairs.path, rows))
+            fake = made[:, opened.contrasts.index(contrast), None]
             real = torch.from_numpy(slices.mr.astype(np.float32))[:, None]
             head = torch.from_numpy(slices.head)[:, None]
             place = best_place(fake[::2], real[::2])
             before = figures(fake[1::2], real[1::2], head[1::2])
             after = figures(fake[1::2], moved(real, place)[1::2], head[1::2])
             print(
-                f"| {path.stem} | {contrast} | {patient} | {math.exp(place[0]) - 1:+.1%} | "
+                f"| {opened.path.stem} | {contrast} | {patient} | {math.exp(place[0]) - 1:+.1%} | "
                 f"{math.degrees(place[1]):+.1f}° | {math.hypot(place[2], place[3]):.1f} px | "
                 + " | ".join(f"{before[k]:.3g} → {after[k]:.3g}" for k in _FIGURES)
                 + " |",
