@@ -126,14 +126,17 @@ def rivals(config: TrainConfig, rounds: int) -> None:
     def compiled(state: TrainingState) -> None:
         nn.Module.compile(state.generator)
 
-    half = config.run.model_copy(update={"precision": "bfloat16"})
+    def in_precision(name: str) -> TrainConfig:
+        return config.model_copy(update={"run": config.run.model_copy(update={"precision": name})})
+
     ways = {
         "as it is": Steps(config),
         "Adam, several passes": Steps(config, with_adam(foreach=False, fused=False)),
         "Adam, `foreach`": Steps(config, with_adam(foreach=True)),
         "channels last": Steps(config, channels_last),
         "`torch.compile`": Steps(config, compiled),
-        "bfloat16": Steps(config.model_copy(update={"run": half})),
+        "float32": Steps(in_precision("float32")),
+        "bfloat16": Steps(in_precision("bfloat16")),
     }
     print("| way | first step, s | ms | times as long as it is |\n|---|--:|--:|--:|")
     times: dict[str, list[float]] = {name: [] for name in ways}
