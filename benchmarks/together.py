@@ -88,18 +88,19 @@ def compare(team: Team, name: Preset, width: int, each: int, rounds: int, count:
     )
 
 
-def exchange(name: Preset, width: int, rounds: int) -> str:
+def exchange(team: Team, name: Preset, width: int, rounds: int) -> str:
     """Milliseconds that sums over the processes take when nothing else is done."""
     config = preset(name, contrasts=("T2",), width=width)
     numbers = parameter_count(TrainingState.fresh(config, "", torch.device("cpu")).generator)
+    gradients, moments = torch.zeros(numbers), torch.zeros(3, width)
+    sums = {
+        f"{numbers / 1e6:.1f} M gradients": lambda: dist.all_reduce(gradients),
+        "one batch norm": lambda: team.add_up(moments),
+    }
     texts = []
-    for what, size in (
-        (f"{numbers / 1e6:.1f} M gradients", numbers),
-        ("one batch norm", 3 * width),
-    ):
-        values = torch.zeros(size)
-        seconds = [timed(lambda values=values: dist.all_reduce(values)) for _ in range(rounds)]
-        texts.append(f"{what} {1e3 * statistics.median(seconds):.2f} ms")
+    for what, work in sums.items():
+        seconds = statistics.median(timed(work) for _ in range(rounds))
+        texts.append(f"{what} {1e3 * seconds:.2f} ms")
     return f"The sum alone, `{name}`: {', '.join(texts)}."
 
 
@@ -119,7 +120,7 @@ def measure(options: argparse.Namespace) -> None:
                 )
         say()
         for name in options.recipes:
-            say(exchange(name, options.width, max(options.rounds, 5)), flush=True)
+            say(exchange(team, name, options.width, max(options.rounds, 5)), flush=True)
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from napari_ct2mri.pix2pix.team import Team
@@ -48,7 +47,7 @@ class _BatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         y, mean, variance, count = _Normalise.apply(  # type: ignore[no-untyped-call]
-            x, self.weight, self.bias, self.eps, self._team.share.weight > 0
+            x, self.weight, self.bias, self.eps, self._team
         )
         with torch.no_grad():
             unbiased = variance * (count / (count - 1).clamp(min=1))
@@ -73,21 +72,21 @@ class _Normalise(torch.autograd.Function):
         weight: Tensor,  # (C,)
         bias: Tensor,  # (C,)
         eps: float,
-        is_counted: bool,
+        team: Team,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        is_counted = team.share.weight > 0
         ours = torch.zeros_like(weight), torch.zeros_like(weight)  # running ones, which must be
         mean, variance = torch.ops.aten.batch_norm_update_stats(x, *ours, 0.0)
         mean, variance = mean.double(), variance.double()  # squares that nearly cancel
         moments = torch.stack([torch.ones_like(mean), mean, variance + mean.square()])
-        totals = moments * (x.numel() // x.shape[1] * is_counted)
-        dist.all_reduce(totals)
+        totals = team.add_up(moments * (x.numel() // x.shape[1] * is_counted))
         count = totals[0]
         mean = totals[1] / count
         variance = (totals[2] / count - mean.square()).clamp(min=0)
         count, mean, variance = count.float(), mean.float(), variance.float()
         y = nn.functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
         ctx.save_for_backward(x, weight, mean, variance, count)
-        ctx.eps, ctx.is_counted = eps, is_counted
+        ctx.eps, ctx.is_counted, ctx.team = eps, is_counted, team
         ctx.mark_non_differentiable(mean, variance, count)
         return y, mean, variance, count
 
@@ -98,8 +97,7 @@ class _Normalise(torch.autograd.Function):
         _, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
             grad, x, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
         )
-        totals = torch.stack([grad_weight, grad_bias])
-        dist.all_reduce(totals)
+        totals = ctx.team.add_up(torch.stack([grad_weight, grad_bias]))
         inverse = (variance + ctx.eps).rsqrt()
         gain = (weight * inverse)[:, None, None]
         if not ctx.is_counted:

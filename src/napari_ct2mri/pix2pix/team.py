@@ -203,11 +203,7 @@ class Team:
         """Of means over each process's share, the mean over the batch; no gradient."""
         if self.place.size == 1:
             return values.detach()
-        import torch.distributed as dist
-
-        total = values.detach() * (self.share.weight / self.place.size)
-        dist.all_reduce(total)
-        return total
+        return self.add_up(values.detach() * (self.share.weight / self.place.size))
 
     def tell(self, value: T) -> T:
         """What the first process says."""
@@ -224,11 +220,21 @@ class Team:
         if self.place.size == 1:
             return value
         import torch
+
+        return float(self.add_up(torch.tensor(value, dtype=torch.float64)))
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """The sum of a few numbers over all processes; no gradient.
+
+        Gathered and added up by each: gloo's ``all_reduce``, made for many numbers, takes three
+        times as long over so few.
+        """
+        import torch
         import torch.distributed as dist
 
-        sum_ = torch.tensor(value, dtype=torch.float64)
-        dist.all_reduce(sum_)
-        return float(sum_)
+        everyones = [torch.empty_like(values) for _ in range(self.place.size)]
+        dist.all_gather(everyones, values)
+        return torch.stack(everyones).sum(dim=0)
 
     def takes_the_word(self) -> bool:
         """Whether nobody of the team has spoken of an end yet; asked once."""
