@@ -46,6 +46,7 @@ from napari_ct2mri.pix2pix.checkpoint import Checkpoint, load_checkpoint
 from napari_ct2mri.pix2pix.engines import load_generator
 from napari_ct2mri.pix2pix.networks import Generator
 from napari_ct2mri.pix2pix.pairs import read_pairs
+from napari_ct2mri.pix2pix.silent import import_onnxruntime, import_openvino
 from napari_ct2mri.pix2pix.slices import SlicePairs, load_slices
 from napari_ct2mri.pix2pix.zoo import find_model
 
@@ -162,8 +163,7 @@ def _aligned(size: int) -> NDArray[np.uint8]:
 
 def onnxruntime_engine(model: bytes) -> Engine:
     """ONNX Runtime on one thread."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -173,9 +173,7 @@ def onnxruntime_engine(model: bytes) -> Engine:
 
 def openvino_engine(model: bytes) -> Engine:
     """OpenVINO on one thread."""
-    import openvino
-
-    core = openvino.Core()
+    core = import_openvino().Core()
     threads = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(core.read_model(model), "CPU", threads)
     return lambda image: compiled([image])[0][0, 0]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 from random_models import random_model, smooth
 
 from napari_ct2mri.firmware.onnx import to_onnx
 from napari_ct2mri.firmware.reference import dequantize_output, quantize_input, run
+from napari_ct2mri.pix2pix.silent import import_onnxruntime
 
 
 @pytest.mark.parametrize(("width", "windows"), [(8, 1), (5, 2)])
 def test_an_engine_agrees_to_45_db(width: int, windows: int) -> None:
     model = random_model(width, windows=windows, size=(32, 64))
+    onnxruntime = import_onnxruntime()
     session = onnxruntime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
     image = smooth(np.random.default_rng(5), windows, 32, 64)
     (theirs,) = session.run(None, {"ct": image[None]})

@@ -17,7 +17,10 @@ from napari_ct2mri.jobs import Job, Notice
 from napari_ct2mri.link.boot.ais import Command, ais_image, function, write
 from napari_ct2mri.link.boot.elf import read_elf
 
-__all__ = ["LCDK_INIT", "boot_image"]
+__all__ = ["BOOTED", "LCDK_INIT", "boot_image"]
+
+BOOTED = "c6748-lcdk"
+"""The board that a boot image starts; the others start by themselves."""
 
 # Indices of functions of the ROM, with the number of their arguments (AISgen, U-Boot's mkimage).
 _DDR2, _PLL0_AND_UART, _PSC, _PINMUX = 3, 6, 7, 8  # 8, 3, 1, 3
@@ -78,8 +81,8 @@ def boot_image(program: Path, board: str) -> Job[bytes]:
     BootImageError
         If the file is no program for it.
     """
-    if board != "c6748-lcdk":
-        raise FirmwareError(f"{board} starts without a boot image; only c6748-lcdk takes one")
+    if board != BOOTED:
+        raise FirmwareError(f"{board} starts without a boot image; only {BOOTED} takes one")
     try:
         elf = program.read_bytes()
     except OSError as error:

@@ -3,7 +3,7 @@
 An engine takes frames (n, C, h, w) float32 in [-1, 1] to (n, K, h, w), one channel for each of
 its contrasts; h and w are multiples of ``2**levels``. All compute in float32, unless the graph
 itself is quantized, and on as many threads as torch is told (``OMP_NUM_THREADS``,
-``torch.set_num_threads``). None of them opens a connection.
+``torch.set_num_threads``). None of them opens a connection (``silent``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from napari_ct2mri.errors import ConfigError
+from napari_ct2mri.pix2pix.silent import import_onnxruntime, import_openvino
 
 if TYPE_CHECKING:  # the command line takes the names below before it answers --help
     import numpy as np
@@ -208,9 +209,7 @@ def _lacks(name: str) -> str | None:
 
 
 def _onnxruntime(model: bytes, threads: int) -> Callable[[Floats], Floats]:
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()  # Windows builds have some
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
@@ -226,9 +225,7 @@ def _onnxruntime(model: bytes, threads: int) -> Callable[[Floats], Floats]:
 
 
 def _openvino(model: bytes, threads: int) -> Callable[[Floats], Floats]:
-    import openvino
-
-    core = openvino.Core()
+    core = import_openvino().Core()
     settings: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,

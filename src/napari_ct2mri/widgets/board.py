@@ -16,11 +16,12 @@ from qtpy.QtWidgets import (
 
 from napari_ct2mri.app.workflows import StepBegun
 from napari_ct2mri.errors import LinkError
+from napari_ct2mri.firmware.ais import BOOTED
 from napari_ct2mri.firmware.boards import BOARDS
 from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets import board_tasks
 from napari_ct2mri.widgets.board_tasks import BudgetKnown
-from napari_ct2mri.widgets.forms import OutputField, browse_button, narrow
+from napari_ct2mri.widgets.forms import OutputField, browse_button, narrow, wrapped
 from napari_ct2mri.widgets.live import LiveBox
 from napari_ct2mri.widgets.models import ModelChooser
 from napari_ct2mri.widgets.panel import Panel
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BoardPanel"]
 
-_BOOTS = "c6748-lcdk"
-
 
 class BoardPanel(Panel):
     """Choose a board, put a model onto it, watch it follow."""
@@ -49,8 +48,7 @@ class BoardPanel(Panel):
         self._budget_of: tuple[object, ...] = ()  # the choice, without its port
         self._calibration: Path | None = None
         self._push_next = False
-        self.hint = QLabel()
-        self.hint.setWordWrap(True)
+        self.hint = wrapped()
         self.body.addWidget(self.hint)
         self._build_board()
         self._build_model()
@@ -82,7 +80,7 @@ class BoardPanel(Panel):
             port,
             contrast=self.contrast.currentText(),
         )
-        self.steps.begin(boots=self.board.currentText() == _BOOTS)
+        self.steps.begin(boots=self.board.currentText() == BOOTED)
         self.steps.show()
         self._guide()
 
@@ -216,8 +214,7 @@ class BoardPanel(Panel):
         self.body.addWidget(QLabel("<b>3. Live</b>"))
         self.live = LiveBox(self.viewer, self._target)
         self.body.addWidget(self.live)
-        warning = QLabel(RESEARCH_ONLY)
-        warning.setWordWrap(True)
+        warning = wrapped(RESEARCH_ONLY)
         self.body.addWidget(warning)
 
     def _build_budget(self) -> None:
@@ -226,10 +223,8 @@ class BoardPanel(Panel):
             "What the model costs on the board, before anything is built; again: fold it away."
         )
         self.estimate.clicked.connect(lambda: self._click_estimate())
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
-        self.budget = QLabel()
-        self.budget.setWordWrap(True)
+        self.summary = wrapped()
+        self.budget = wrapped()
         self.budget.hide()
         row = QHBoxLayout()
         row.addWidget(self.estimate)

@@ -14,13 +14,13 @@ from qtpy.QtGui import QFontDatabase, QResizeEvent
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
-    QLabel,
     QPlainTextEdit,
     QPushButton,
     QWidget,
 )
 
 from napari_ct2mri.pix2pix.zoo import models
+from napari_ct2mri.widgets.forms import wrapped
 
 __all__ = ["CommandLine", "file_name", "model_name"]
 
@@ -36,8 +36,7 @@ class CommandLine(QWidget):
         self.line = _Line()
         self.copy = QPushButton("Copy")
         self.copy.clicked.connect(self._copy)
-        self.why_not = QLabel()
-        self.why_not.setWordWrap(True)
+        self.why_not = wrapped()
         self.why_not.hide()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

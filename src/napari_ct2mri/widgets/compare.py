@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
     QHeaderView,
-    QLabel,
     QTableWidget,
     QTableWidgetItem,
     QTabWidget,
@@ -22,7 +21,7 @@ from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.jobs import Event
 from napari_ct2mri.widgets import comparison
 from napari_ct2mri.widgets.command_line import file_name, model_name
-from napari_ct2mri.widgets.forms import LayerChooser
+from napari_ct2mri.widgets.forms import LayerChooser, wrapped
 from napari_ct2mri.widgets.layer_pairs import file_of
 from napari_ct2mri.widgets.layers import (
     check_one_grid,
@@ -112,8 +111,7 @@ class ComparePanel(Panel):
         form.addRow("Real MR", self.real)
         form.addRow("Synthetic", self.fake)
         form.addRow("Maps", self.with_maps)
-        self.verdict = QLabel("Figures of the head and of the full frame, slice by slice.")
-        self.verdict.setWordWrap(True)
+        self.verdict = wrapped("Figures of the head and of the full frame, slice by slice.")
         self._build_tabs()
         self.setMinimumWidth(_WIDTH_PX)
         self.viewer.layers.events.removed.connect(self._stop_without)

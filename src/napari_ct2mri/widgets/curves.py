@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyqtgraph as pg
-from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_ct2mri.evaluation.labels import MEANING
 from napari_ct2mri.pix2pix.checkpoint import SCORE, EpochRecord
+from napari_ct2mri.widgets.plots import ThemedPlot
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -67,7 +67,9 @@ class _Curve(QWidget):
         self.lines: dict[str, Any] = {}  # by the name of the run
         self.choice = QComboBox()
         self.choice.setToolTip(meaning)
-        self.plot = _Themed(viewer)
+        self.plot = ThemedPlot(viewer, axisItems={"bottom": _Epochs("bottom")})
+        self.plot.setFixedHeight(_PLOT_PX)
+        self.plot.setLabel("bottom", "epoch")
         words = QLabel(label)
         words.setToolTip(meaning)
         head = QHBoxLayout()
@@ -131,26 +133,3 @@ class _Epochs(pg.AxisItem):
         """Distances between ticks, and where they begin."""
         spacings = super().tickSpacing(low, high, size)
         return [(step, start) for step, start in spacings if step >= 1] or [(1.0, 0.0)]
-
-
-class _Themed(pg.PlotWidget):
-    """A plot over epochs, in the colours of the viewer's theme."""
-
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(axisItems={"bottom": _Epochs("bottom")})
-        self._viewer = viewer
-        self.setFixedHeight(_PLOT_PX)
-        self.setLabel("bottom", "epoch")
-        self.getAxis("left").enableAutoSIPrefix(False)
-        self.setMenuEnabled(False)
-        self.hideButtons()
-        viewer.events.theme.connect(self._paint)
-        self._paint()
-
-    def _paint(self, _: object = None) -> None:
-        theme = get_theme(self._viewer.theme)
-        text = theme.text.as_hex()
-        self.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            self.getAxis(side).setPen(text)
-            self.getAxis(side).setTextPen(text)

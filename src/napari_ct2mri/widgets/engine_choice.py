@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import get_args
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.pix2pix.engines import EngineName, Precision, installed_engines
 from napari_ct2mri.pix2pix.zoo import ModelCard
-from napari_ct2mri.widgets.forms import fold, narrow, plain_form
+from napari_ct2mri.widgets.forms import fold, narrow, plain_form, wrapped
 
 __all__ = ["COSTS_DB", "EngineChoice"]
 
@@ -54,8 +54,7 @@ class EngineChoice(QWidget):
         self.precision.addItems(get_args(Precision))
         self._why_not = _IMPOSSIBLE if installed[0] != "torch" else _MISSING
         self._first = installed[0]
-        self.cost = QLabel()
-        self.cost.setWordWrap(True)
+        self.cost = wrapped()
         inside = QWidget()
         form = plain_form()
         form.setContentsMargins(12, 0, 0, 0)

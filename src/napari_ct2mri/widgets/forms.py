@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QPushButton,
     QSizePolicy,
@@ -36,11 +37,19 @@ __all__ = [
     "fold",
     "narrow",
     "plain_form",
+    "wrapped",
     "written_path",
 ]
 
 
 _BROWSE_PX = 32
+
+
+def wrapped(text: str = "") -> QLabel:
+    """Sentences, on as many lines as they need."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label
 
 
 def narrow(combo: QComboBox) -> QComboBox:

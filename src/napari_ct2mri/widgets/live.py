@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -29,7 +28,7 @@ from napari_ct2mri.app.workflows.live_thread import (
 )
 from napari_ct2mri.errors import CheckpointError, Ct2MriError
 from napari_ct2mri.jobs import SlicesDone
-from napari_ct2mri.widgets.forms import LayerChooser
+from napari_ct2mri.widgets.forms import LayerChooser, wrapped
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.layers import layer_to_shown, synthetic_attributes
 from napari_ct2mri.widgets.live_job import QtLive
@@ -307,7 +306,7 @@ class LiveBox(QWidget):
         self.go.clicked.connect(lambda: self._click_go())
         self.sweep.clicked.connect(lambda: self._click_sweep())
         self.recorder.clicked.connect(lambda: self._click_record())
-        self.figures = {title: QLabel(_NONE) for title in _FIGURES}
+        self.figures = {title: wrapped(_NONE) for title in _FIGURES}
         self.figures["Agreement"].setToolTip(
             "PSNR in the head of the board's slice (8-bit integers) against that of the same model "
             "on this machine (floating point)."
@@ -322,7 +321,6 @@ class LiveBox(QWidget):
         buttons.addWidget(self.recorder)
         form.addRow(buttons)
         for title, label in self.figures.items():
-            label.setWordWrap(True)
             form.addRow(title, label)
         self.patient_data = PatientDataTick()
         form.addRow("Saving", self.patient_data)

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ct2mri.errors import Ct2MriError
-from napari_ct2mri.widgets.forms import narrow, plain_form
+from napari_ct2mri.widgets.forms import narrow, plain_form, wrapped
 from napari_ct2mri.widgets.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -180,8 +180,7 @@ class LookBox(QWidget):
         states.addStretch(1)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider_label = QLabel()
-        self.hint = QLabel()
-        self.hint.setWordWrap(True)
+        self.hint = wrapped()
         form = plain_form()
         form.addRow("Show", self.view)
         form.addRow("MR", states)

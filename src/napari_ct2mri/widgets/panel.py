@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.jobs import Event, Job, Notice
 from napari_ct2mri.widgets.docks import ask_before_closing, bring_forward, dock_of, join
-from napari_ct2mri.widgets.forms import plain_form
+from napari_ct2mri.widgets.forms import plain_form, wrapped
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.memory import Remembers, remember
 from napari_ct2mri.widgets.words import Course
@@ -68,8 +68,7 @@ class Panel(QWidget):
         self.bar = QProgressBar()
         self.bar.setRange(0, _BAR_STEPS)
         self.bar.setTextVisible(False)
-        self.status = QLabel()
-        self.status.setWordWrap(True)
+        self.status = wrapped()
         self.notes = QPlainTextEdit()
         self.notes.setReadOnly(True)
         self.notes.setMaximumHeight(_NOTES_PX)

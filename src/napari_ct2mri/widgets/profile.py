@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
-from napari.utils.theme import get_theme
 from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
@@ -16,6 +15,8 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 from napari_ct2mri.errors import EvaluationError
 from napari_ct2mri.evaluation.maps import Point, Profile, line_profile
 from napari_ct2mri.imaging.intensity import MrRange, mr_to_unit, unit_to_output
+from napari_ct2mri.widgets.forms import wrapped
+from napari_ct2mri.widgets.plots import ThemedPlot
 from napari_ct2mri.widgets.world import on_layer, prepare_to_draw, to_data, to_world, world_units
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class ProfileView(QWidget):
         self.button = QPushButton("Draw a line")
         self.button.setToolTip("Adds a layer of shapes; a second line takes the place of the first")
         self.button.clicked.connect(self.draw)
-        self.words = QLabel(_ASK)
-        self.words.setWordWrap(True)
+        self.words = wrapped(_ASK)
         self.legend = QLabel(_LEGEND)  # above the plot: within it, it would lie on the curves
         self.legend.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.plot = _Plot(viewer)
@@ -190,21 +190,14 @@ class ProfileView(QWidget):
             self.renew()
 
 
-class _Plot(pg.PlotWidget):
-    """Two curves in the colours of the viewer's theme."""
+class _Plot(ThemedPlot):
+    """Two curves."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer)
         self.setMinimumHeight(_PLOT_PX)
-        self.getAxis("left").enableAutoSIPrefix(False)
-        self.getAxis("bottom").enableAutoSIPrefix(False)
-        self.setMenuEnabled(False)
-        self.hideButtons()
         self.real = self.plot([], [], pen=pg.mkPen(_REAL, width=2))
         self.fake = self.plot([], [], pen=pg.mkPen(_FAKE, width=2))
-        viewer.events.theme.connect(self._paint)
-        self._paint()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Room for the curves; more where there is some, instead of pushing the axis out."""
@@ -219,11 +212,3 @@ class _Plot(pg.PlotWidget):
         """Draw both; gaps where the line leaves the image."""
         self.real.setData(real.distance, real.values, connect="finite")
         self.fake.setData(fake.distance, fake.values, connect="finite")
-
-    def _paint(self, _: object = None) -> None:
-        theme = get_theme(self._viewer.theme)
-        text = theme.text.as_hex()
-        self.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            self.getAxis(side).setPen(text)
-            self.getAxis(side).setTextPen(text)

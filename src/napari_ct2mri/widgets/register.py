@@ -23,7 +23,7 @@ from napari_ct2mri.errors import VolumeError
 from napari_ct2mri.pix2pix.pairs import Split, read_pairs
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.command_line import CommandLine, file_name
-from napari_ct2mri.widgets.forms import LayerChooser, narrow
+from napari_ct2mri.widgets.forms import LayerChooser, narrow, wrapped
 from napari_ct2mri.widgets.landmarks import LandmarkChooser
 from napari_ct2mri.widgets.layer_pairs import REGISTERED, file_of, in_no_file, pairs_of
 from napari_ct2mri.widgets.layers import volume_to_layer_data
@@ -289,7 +289,7 @@ class RegisterPanel(Panel):
             chooser.failed.connect(self._failed)
         form.addRow("CT points", self.ct_points)
         form.addRow("MR points", self.mr_points)
-        self.result = _words()
+        self.result = wrapped()
         self.command = CommandLine()
         self.command.setToolTip("The same in a terminal.")
         self.save_points = QPushButton("Save landmarks for it…")
@@ -309,7 +309,7 @@ class RegisterPanel(Panel):
 
     def _build_pairs(self) -> None:
         form = self.section("4 · Pairs to train on")
-        self.pair = _words()
+        self.pair = wrapped()
         self.patient = QLineEdit("patient-1")
         self.contrast = narrow(QComboBox())
         self.contrast.setEditable(True)
@@ -329,7 +329,7 @@ class RegisterPanel(Panel):
         ):
             form.addRow(label, field)
         self.table = PairTable(self.pairs)
-        self.counted = _words()
+        self.counted = wrapped()
         self.add = QPushButton("Add pair")
         self.remove = QPushButton("Remove")
         opener = QPushButton("Open pairs.csv…")
@@ -388,9 +388,3 @@ def _as_command(
         words += [flag, uid] if uid else []
     words += [_LANDMARKS, f"{name}-landmarks.csv"] if landmarks else []
     return words, ""
-
-
-def _words() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    return label

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_ct2mri.errors import EvaluationError
 from napari_ct2mri.widgets.command_line import CommandLine
-from napari_ct2mri.widgets.forms import browse_button, written_path
+from napari_ct2mri.widgets.forms import browse_button, wrapped, written_path
 
 __all__ = ["ReportView"]
 
@@ -52,8 +52,7 @@ class ReportView(QWidget):
         row.addWidget(QLabel("Folder"))
         row.addWidget(self.line, 1)
         row.addWidget(browse_button("Choose a folder", self._browse))
-        what = QLabel(_WHAT)
-        what.setWordWrap(True)
+        what = wrapped(_WHAT)
         self.save = QPushButton("Save report")
         self.save.clicked.connect(self.wanted)
         self.open = QPushButton("Open report.html")
@@ -61,8 +60,7 @@ class ReportView(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.save)
         buttons.addWidget(self.open)
-        self.heading = QLabel("The same on the command line, once it is saved")
-        self.heading.setWordWrap(True)
+        self.heading = wrapped("The same on the command line, once it is saved")
         self.command = CommandLine()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)

@@ -34,7 +34,7 @@ from napari_ct2mri.config import (
 )
 from napari_ct2mri.disk import parse_json
 from napari_ct2mri.errors import ConfigError
-from napari_ct2mri.widgets.forms import fold, narrow, plain_form
+from napari_ct2mri.widgets.forms import fold, narrow, plain_form, wrapped
 
 __all__ = ["Settings"]
 
@@ -75,8 +75,7 @@ class Settings(QWidget):
             "Every setting of a training, as the preset has it or as you change it."
         )
         self.reset = QPushButton("Reset all to the preset")
-        self.problem = QLabel()
-        self.problem.setWordWrap(True)
+        self.problem = wrapped()
         self.problem.hide()
         self._lay_out()
         self.preset.currentIndexChanged.connect(self.forget)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel
+from qtpy.QtWidgets import QCheckBox, QComboBox
 
 from napari_ct2mri.app import workflows
 from napari_ct2mri.imaging.intensity import GREY_MAX, OUTPUT_MAX
@@ -20,7 +20,7 @@ from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone
 from napari_ct2mri.widgets.card import CardView
 from napari_ct2mri.widgets.command_line import CommandLine, file_name, model_name
 from napari_ct2mri.widgets.engine_choice import EngineChoice
-from napari_ct2mri.widgets.forms import LayerChooser, narrow
+from napari_ct2mri.widgets.forms import LayerChooser, narrow, wrapped
 from napari_ct2mri.widgets.layer_pairs import file_of, in_no_file
 from napari_ct2mri.widgets.layers import KEY, layer_to_shown, synthetic_attributes
 from napari_ct2mri.widgets.maps import map_attributes, show_colorbar
@@ -113,14 +113,14 @@ class SynthesizePanel(Panel):
         form.addRow("Saving", self.patient_data)
         self.engine = EngineChoice()
         form.addRow(self.engine)
-        self.meaning = _words(_SPREAD_TIP)
+        self.meaning = wrapped(_SPREAD_TIP)
         self.meaning.hide()
         self.with_spread.toggled.connect(self.meaning.setVisible)
-        self.made = _words()
+        self.made = wrapped()
         self.command = CommandLine()
         self.command.setToolTip("The same in a terminal.")
         self._tell()
-        for part in (self.meaning, _words(RESEARCH_ONLY), self.made, self.command):
+        for part in (self.meaning, wrapped(RESEARCH_ONLY), self.made, self.command):
             self.body.addWidget(part)
         self.body.addStretch(1)
         self.patient_data.toggled.connect(lambda _: self._tell(self._commands, self._why_not))
@@ -286,9 +286,3 @@ def _as_commands(
     named = line(f"{name}{ending}")
     is_series = slices is None and bool(ct.source.slices.files)
     return line(f"{name}.dcm", "--no-patient-data") if is_series else named, named
-
-
-def _words(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton
 
 from napari_ct2mri.config import leaf_text
 from napari_ct2mri.errors import ConfigError, Ct2MriError, JobError
@@ -19,7 +19,7 @@ from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.command_line import CommandLine, model_name
 from napari_ct2mri.widgets.curves import Curves
 from napari_ct2mri.widgets.docks import bring_forward
-from napari_ct2mri.widgets.forms import LayerChooser, OutputField, narrow
+from napari_ct2mri.widgets.forms import LayerChooser, OutputField, narrow, wrapped
 from napari_ct2mri.widgets.layer_pairs import file_of, pairs_of
 from napari_ct2mri.widgets.layers import layer_to_shown
 from napari_ct2mri.widgets.models import ModelChooser
@@ -216,7 +216,7 @@ class TrainPanel(Panel):
 
     def _build_pairs(self) -> None:
         self.section("Pairs")
-        self.counted = _words()
+        self.counted = wrapped()
         self.edit = QPushButton("Open Register && pair")
         self.edit.setToolTip("Add, remove, open and save pairs there; they are trained on here.")
         self.edit.clicked.connect(self.open_table)
@@ -236,7 +236,7 @@ class TrainPanel(Panel):
         form.addRow("Save as", self.output)
         self.command = CommandLine()
         self.command.setToolTip("The same in a terminal, once the pairs are written beside it.")
-        for part in (self.settings, _words("The same on the command line"), self.command):
+        for part in (self.settings, wrapped("The same on the command line"), self.command):
             self.body.addWidget(part)
         self.init.failed.connect(self._failed)
         self.init.changed.connect(self._follow_init)
@@ -257,7 +257,7 @@ class TrainPanel(Panel):
         self.keep.setToolTip("Otherwise it goes at the end; Synthesize makes the whole volume.")
         form.addRow("Watch on", self.watch)
         form.addRow("At the end", self.keep)
-        self.seen = _words()
+        self.seen = wrapped()
         self.body.addWidget(self.seen)
         self._see("")
 
@@ -325,9 +325,3 @@ def _said_of(event: Preview, of: str) -> str:
         f"Slice {event.index} of {of} after {event.epoch} epochs, synthetic {event.contrast}: "
         f"{event.label}, {meaning}."
     )
-
-
-def _words(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label

@@ -19,6 +19,7 @@ from napari_ct2mri.app.workflows.simulated import (
     users_of_socket,
 )
 from napari_ct2mri.errors import ContainerError, FirmwareError, LinkError
+from napari_ct2mri.firmware.ais import BOOTED, boot_image
 from napari_ct2mri.jobs import Event, Job, Notice
 from napari_ct2mri.link import NoAnswer
 
@@ -36,7 +37,6 @@ __all__ = [
 ]  # fmt: skip
 
 _ABI_AT, _ABI = 14, struct.Struct("<H")  # of a container's header
-_BOOTS = "c6748-lcdk"  # the board with a boot ROM
 _START_S = 5.0  # for a program that was just booted to answer
 
 Step = Literal["export", "build", "boot", "push"]
@@ -180,13 +180,12 @@ def boot(folder: Path | None, port: str) -> Job[Booted]:
     LinkError
         If the ROM or, after it, the program does not answer.
     """
-    from napari_ct2mri.firmware.ais import boot_image
     from napari_ct2mri.link.boot import boot as load
     from napari_ct2mri.link.connection import Connection
     from napari_ct2mri.link.transport import SerialLine
 
-    program = (yield from firmware_for(_BOOTS, folder)) / "build" / _BOOTS / "firmware.elf"
-    image = yield from boot_image(program, _BOOTS)
+    program = (yield from firmware_for(BOOTED, folder)) / "build" / BOOTED / "firmware.elf"
+    image = yield from boot_image(program, BOOTED)
     line = SerialLine(port)
     try:
         yield from load(_BootPort(line), image)
@@ -270,7 +269,7 @@ def _answers(board: str, port: str, baud: int | None) -> bool:
     try:
         BoardLine(port, baud, board).connect().close()
     except NoAnswer:
-        if board != _BOOTS:
+        if board != BOOTED:
             raise
         return False
     return True
