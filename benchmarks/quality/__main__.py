@@ -151,11 +151,11 @@ def pace(options: argparse.Namespace) -> None:
     end = Run("fixed", RECIPES[options.goal], contrast)
     if not bench.record_path(end).is_file():
         raise ConfigError(f"{end.name} is not recorded yet; run it first")
-    runs = [
-        Run("fixed", recipe, contrast if recipe.one_contrast else None, seed)
-        for recipe in (RECIPES[name] for name in options.recipe)
-        for seed in options.seed
-    ]
+    runs: list[Run] = []
+    for recipe in (RECIPES[name] for name in options.recipe):
+        only = contrast if recipe.one_contrast else None
+        asked = [Run("fixed", recipe, only, seed) for seed in options.seed]
+        runs += [run for run in asked if bench.has_left(run)] or asked
     goal = read_record(bench.record_path(end), Record)
     record = run_in_terminal(measure_pace(bench, runs, goal))
     path = bench.records / f"pace.{'-'.join(options.recipe)}.fixed.json"

@@ -166,6 +166,8 @@ def draw_pace(record: PaceRecord) -> bytes:
     for place, name in enumerate(JUDGED, start=1):
         axes = figure.add_subplot(1, len(JUDGED), place, title=FIGURES[name])
         axes.set_xlabel("processor time (min)")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         for curve in record.curves:
             minutes = [point.cpu_seconds / 60 for point in curve.points]
             values = [point.figures[name] for point in curve.points]

@@ -94,6 +94,10 @@ class Bench:
         files = self.work.glob(f"{run.name}.epoch-*.safetensors")
         return {int(path.stem.rpartition("-")[2]): path for path in sorted(files)}
 
+    def has_left(self, run: Run) -> bool:
+        """Whether there is anything of it to score: kept checkpoints, or a record of its end."""
+        return bool(self.kept_paths(run)) or self.record_path(run).is_file()
+
     def config(self, run: Run, epochs: int | None = None) -> TrainConfig:
         """The settings of a run."""
         return run.recipe.config(run.seed, self.threads, reduced=self.reduced, epochs=epochs)
