@@ -99,15 +99,20 @@ class _Normalise(torch.autograd.Function):
         )
         totals = ctx.team.add_up(torch.stack([grad_weight, grad_bias]))
         inverse = (variance + ctx.eps).rsqrt()
-        gain = (weight * inverse)[:, None, None]
+        gain = (weight * inverse).to(x.dtype)[:, None, None]
         if not ctx.is_counted:
-            return (grad * gain).to(x.dtype), grad_weight, grad_bias, None, None
+            return grad * gain, grad_weight, grad_bias, None, None
         # gain (grad - mean of grad - normalised x * mean of grad * normalised x)
         slope = -weight * inverse.square() * totals[0] / count
         offset = -weight * inverse * totals[1] / count - slope * mean
-        through = torch.addcmul(offset[:, None, None], x.float(), slope[:, None, None])
-        grad_x = through.addcmul_(grad.float(), gain).to(x.dtype)
+        grad_x = _by_channel(x, slope, offset).addcmul_(grad, gain)
         return grad_x, grad_weight, grad_bias, None, None
+
+
+def _by_channel(x: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """``slope x + offset`` of each channel: batch norm's kernel, the fastest there is of bfloat16."""
+    mean, variance = torch.zeros_like(slope), torch.ones_like(slope)
+    return nn.functional.batch_norm(x, mean, variance, slope, offset, eps=0.0)
 
 
 class _Dropout(nn.Dropout):
