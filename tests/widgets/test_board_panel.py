@@ -25,6 +25,7 @@ from conftest import PATIENCE_MS, SMALL, OpenPanel
 from napari_ct2mri.app import workflows
 from napari_ct2mri.app.workflows.board import Obstacle
 from napari_ct2mri.evaluation.metrics import psnr
+from napari_ct2mri.firmware import simulate
 from napari_ct2mri.firmware.container import unpack
 from napari_ct2mri.firmware.reference import run as run_reference
 from napari_ct2mri.imaging.head import head_mask
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 Settle = Callable[[Any], None]
-PlugIn = Callable[[], AbstractContextManager[workflows.Running]]
+PlugIn = Callable[..., AbstractContextManager[workflows.Running]]
 CT = head_pair(slices=12)[0]
 HOLDER = """
 import sys, serial
@@ -91,9 +92,30 @@ def store(firmware: Path, project: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def plug_in(firmware: Path, store: Path, tmp_path: Path) -> PlugIn:
-    """Start a board that has the tiny model."""
-    copy = shutil.copytree(store, tmp_path / "store")
-    return lambda: workflows.start_board(firmware, "host", copy)
+    """Start a board, by default one that has the tiny model, at a port of that name.
+
+    The name is a link's: those of pseudo-terminals are any program's of this machine.
+    """
+    copy, start_board = shutil.copytree(store, tmp_path / "store"), simulate.start_board
+
+    @contextmanager
+    def plug_in(name: str = "ttyS0", flash: Path = copy) -> Iterator[workflows.Running]:
+        link = tmp_path / name
+
+        @contextmanager
+        def start(*what: Any) -> Iterator[str]:
+            with start_board(*what) as terminal:
+                link.symlink_to(terminal)
+                yield str(link)
+                link.unlink()
+
+        with ExitStack() as plugged:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(simulate, "start_board", start)
+                running = plugged.enter_context(workflows.start_board(firmware, "host", flash))
+            yield running
+
+    return plug_in
 
 
 @pytest.fixture
@@ -392,9 +414,9 @@ def test_the_budget_before_the_push_is_that_of_the_export(
 # ---------------------------------------------------------------- cables
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("name", ["ttyS0", "ttyS1"])
 def test_an_unplugged_board_is_picked_up_again(
-    elsewhere: bool, ready: Any, plug_in: PlugIn, viewer: Viewer, qtbot: QtBot, told: list[str]
+    name: str, ready: Any, plug_in: PlugIn, viewer: Viewer, qtbot: QtBot, told: list[str]
 ) -> None:
     with ExitStack() as plug, ExitStack() as again:
         first = plug.enter_context(plug_in())
@@ -405,10 +427,8 @@ def test_an_unplugged_board_is_picked_up_again(
         assert "gone" in ready.hint.text()
         assert "went away" in ready.status.text()
         viewer.dims.set_current_step(0, 5)
-        if elsewhere:
-            again.enter_context(taken_name())
-        second = again.enter_context(plug_in())
-        assert (second.port != first.port) == elsewhere
+        second = again.enter_context(plug_in(name))
+        assert (second.port == first.port) == (name == "ttyS0")
         until(qtbot, lambda: shown(ready) == "5")
         assert not ready.live.is_lost
         assert "Live" in ready.hint.text()
@@ -417,29 +437,15 @@ def test_an_unplugged_board_is_picked_up_again(
         assert not told
 
 
-@contextmanager
-def taken_name() -> Iterator[None]:
-    """Take the next pseudo-terminal's name, as another adapter would ttyUSB0."""
-    import os
-
-    ends = os.openpty()
-    try:
-        yield
-    finally:
-        for end in ends:
-            os.close(end)
-
-
 def test_a_board_that_comes_back_without_its_model(
-    ready: Any, plug_in: PlugIn, firmware: Path, tmp_path: Path, qtbot: QtBot, told: list[str]
+    ready: Any, plug_in: PlugIn, tmp_path: Path, qtbot: QtBot, told: list[str]
 ) -> None:
     with ExitStack() as plug, ExitStack() as again:
         first = plug.enter_context(plug_in())
         go_live(qtbot, ready, first.port)
         plug.close()
         until(qtbot, lambda: ready.live.is_lost)
-        second = again.enter_context(workflows.start_board(firmware, "host", tmp_path / "empty"))
-        assert second.port == first.port
+        again.enter_context(plug_in(flash=tmp_path / "empty"))
         until(qtbot, lambda: not ready.live.is_running)
         assert "push" in told.pop()
         assert ready.live.go.text() == "Go live"

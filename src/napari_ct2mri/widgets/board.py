@@ -292,7 +292,7 @@ class BoardPanel(Panel):
             self.simulation.start()
 
     def _simulated(self, running: Running) -> None:
-        self.port.await_port(running.port)
+        self.port.select(running.port)
         self.watch.look()
         self.say(f"a simulated {running.board} runs at {running.port}")
 

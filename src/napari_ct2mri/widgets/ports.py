@@ -102,15 +102,13 @@ class PortChooser(QComboBox):
         return state.port
 
     def select(self, port: str) -> None:
-        """Choose a port, as the person would."""
+        """Choose a port, as the person would; one that is not listed yet as soon as it is."""
         index = next((i for i in range(self.count()) if self.itemData(i).port == port), -1)
-        if index >= 0:
-            self.setCurrentIndex(index)
+        if index < 0:
+            self._awaited = port
+            return
+        self.setCurrentIndex(index)
         self._is_chosen = True
-
-    def await_port(self, port: str) -> None:
-        """Choose a port as soon as it is listed."""
-        self._awaited = port
 
     def show_ports(self, found: tuple[PortState, ...]) -> None:
         """Take a new list; keep the choice."""
@@ -135,7 +133,7 @@ class PortChooser(QComboBox):
         self._tell()
 
     def _choose(self, *_: object) -> None:
-        self._is_chosen = True
+        self._is_chosen, self._awaited = True, ""
 
     def _tell(self) -> None:
         state = self.state()
