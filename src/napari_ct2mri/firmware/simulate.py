@@ -30,7 +30,6 @@ __all__ = ["SIMULATED", "Line", "simulated", "start_board"]
 Bytes = NDArray[np.uint8]
 _NOR_BYTES = 64 << 20  # of each of vexpress-a9's two banks
 _LINE_BYTES = 4096  # at most, of its last complaint
-_START_S = 0.3  # in which QEMU complains of what it was asked
 _POLL_S = 1.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -97,9 +96,10 @@ def _qemu(program: Path, store: Path, port: int | None) -> Iterator[str]:
             "-chardev", f"socket,id=line,fd={server.fileno()},server=on,wait=off",
             "-serial", "chardev:line", "-kernel", str(program),
             "-drive", drives[0], "-drive", drives[1],
+            "-qmp", "stdio",  # greets when all of the above is done
         ]  # fmt: skip
         url = f"socket://127.0.0.1:{server.getsockname()[1]}"
-        with _run(command, lambda process: _unless_ended(process, url), server.fileno()) as ready:
+        with _run(command, lambda process: _first_line(process) and url, server.fileno()) as ready:
             server.close()  # it is QEMU's now
             yield ready
 
@@ -122,14 +122,6 @@ def _bank(store: Path, number: int) -> Path:
     except OSError as error:
         raise FirmwareError(f"{path}: could not be written: {error.strerror}") from error
     return path
-
-
-def _unless_ended(process: subprocess.Popen[str], url: str) -> str:
-    try:
-        process.wait(_START_S)
-    except subprocess.TimeoutExpired:
-        return url
-    return ""
 
 
 @contextmanager
