@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import shutil
-import subprocess
-import tarfile
 from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 import pytest
+from corpus import FUZZ, replay, unpacked
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from native import UNDEFINED, buffer, compile_c
@@ -19,7 +18,6 @@ from napari_ct2mri.errors import LinkError
 from napari_ct2mri.firmware import runtime_folder
 from napari_ct2mri.link.codec import decode, encode
 
-FUZZ = Path(__file__).parent / "fuzz"
 MAX_SIDE, LEVELS, GROUPS = 2048, 256, 32
 SAMPLES = (np.uint8, np.int16)
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -284,21 +282,11 @@ def test_no_plane_at_all(board: Board) -> None:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("codec-corpus")
-    with tarfile.open(FUZZ / "codec.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    return unpacked("codec", tmp_path_factory.mktemp("codec-corpus"))
 
 
 def test_sanitizers_find_nothing(corpus: list[Path], tmp_path: Path) -> None:
-    if shutil.which("clang") is None:
-        pytest.skip("no clang here")
-    flags = ["-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
-    sources = [FUZZ / "codec.c", runtime_folder() / "codec.c"]
-    program = compile_c("clang", [*flags, f"-I{runtime_folder()}"], sources, tmp_path / "fuzz")
-    done = subprocess.run([program, *corpus], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Executed ") == len(corpus)
+    replay([FUZZ / "codec.c", runtime_folder() / "codec.c"], corpus, tmp_path)
 
 
 def test_what_the_fuzzer_found_comes_to_the_same(board: Board, corpus: list[Path]) -> None:

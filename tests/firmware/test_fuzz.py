@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
 from c_board import session
-from native import Native, compile_c, core
+from corpus import FUZZ, replay, unpacked
+from native import Native, core
 
 from napari_ct2mri.errors import ContainerError
-from napari_ct2mri.firmware import runtime_folder
 from napari_ct2mri.firmware.container import Fault, seal, unpack
-
-FUZZ = Path(__file__).parent / "fuzz"
-
-
-def unpacked(name: str, folder: Path) -> list[Path]:
-    with tarfile.open(FUZZ / f"{name}.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return sorted(path for path in folder.iterdir() if path.is_file())
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +30,6 @@ def fault(data: bytes) -> int:
     except ContainerError as error:
         return error.number
     return 0
-
-
-def replay(sources: list[Path], corpus: list[Path], folder: Path) -> None:
-    """Every input once, in a folder of its own, all but the hash under the sanitizers."""
-    if shutil.which("clang") is None:
-        pytest.skip("no clang here")
-    (hashing,) = (source for source in sources if source.name == "sha256.c")
-    others = [source for source in sources if source != hashing]
-    hashed = compile_c("clang", ["-O3", "-c"], [hashing], folder / "sha256.o")
-    flags = ["-g", "-O2", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
-    program = compile_c(
-        "clang", [*flags, f"-I{runtime_folder()}"], [*others, hashed], folder / "fuzz"
-    )
-    done = subprocess.run([program, *corpus], capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Executed ") == len(corpus)
 
 
 def test_containers_under_sanitizers(corpus: list[Path], tmp_path: Path) -> None:
