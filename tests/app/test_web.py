@@ -230,6 +230,23 @@ def test_nothing_of_a_zip_leads_out_of_its_folder(temporary: Path, tmp_path: Pat
     assert {*tmp_path.rglob("*")} == before
 
 
+def test_a_header_opens_no_file_of_this_machine(temporary: Path, tmp_path: Path) -> None:
+    voxels = tmp_path / "voxels.raw"
+    voxels.write_bytes(bytes(4 * 8 * 8))
+    meta = "NDims = 3\nDimSize = 8 8 4\nElementType = MET_UCHAR\nElementDataFile = {}\n"
+    nrrd = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 8 8 4\nencoding: raw\ndata file: {}\n"
+    for name, header in (("a.mhd", meta), ("a.mha", meta), ("a.nrrd", nrrd), ("a.nhdr", nrrd)):
+        for where in (str(voxels), f"../{voxels.name}", f"LIST\n{voxels}"):
+            with pytest.raises(ImageError, match=rf"^{name}: its voxels are in other files"):
+                uploads.read_upload([named(name, header.format(where).encode())], "CT")
+        long = header.replace("\n", "\nx := " + "y" * 2**20 + "\n", 1).format(voxels).encode()
+        with pytest.raises(ImageError, match=rf"^{name}: a header of more than 1 MiB"):
+            uploads.read_upload([named(name, long)], "CT")
+        beside = {name: header.format("b.raw").encode(), "b.raw": voxels.read_bytes()}
+        assert uploads.read_upload([named("a.zip", zipped(beside))], "CT").data.shape == (4, 8, 8)
+    assert not [*temporary.iterdir()]
+
+
 def test_files_of_one_name_are_both_kept(temporary: Path, tmp_path: Path) -> None:
     ct, _ = write_volumes(tmp_path, seed=9)
     file = ct.read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from torch.distributed import TCPStore
 
 from napari_ct2mri.app.cli import main
 from napari_ct2mri.config import TrainConfig, preset
-from napari_ct2mri.errors import ConfigError
+from napari_ct2mri.errors import ConfigError, TrainingError
+from napari_ct2mri.pix2pix import team as team_module
 from napari_ct2mri.pix2pix.augment import augment
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
 from napari_ct2mri.pix2pix.state import TrainingState
@@ -253,6 +255,20 @@ def test_a_place_that_makes_no_sense_is_refused(variables: dict[str, str], word:
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"} if "RANK" in variables else {}
     with pytest.raises(ConfigError, match=word):
         place_in_team(variables | meeting)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "nowhere.invalid"])
+def test_a_first_process_that_is_not_there_is_said(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr(team_module, "_MEET_S", 0.2)
+    variables = {"WORLD_SIZE": 2, "RANK": 1, "MASTER_ADDR": address, "MASTER_PORT": port}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(TrainingError, match=f"{address}:{port}"), joined():
+        pass
 
 
 def test_without_variables_a_process_is_alone() -> None:

@@ -10,6 +10,7 @@ Torch is imported where it is used: the command line asks for its place before a
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ __all__ = ["Place", "Share", "Team", "joined", "place_in_team"]
 T = TypeVar("T")
 _MOST = 4096
 _WORD = "word"
+_MEET_S = 300.0  # in which processes that a cluster starts together are there
+_GLANCE_S = 0.5
 _AWAKE_S = 0.02  # longer than processes in step wait for each other, shorter than a validation
 _give_way = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
@@ -279,12 +282,14 @@ def joined() -> Iterator[Team]:
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
+        _await_first(place)
         store, _, _ = next(rendezvous("env://"))
         dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size)
-    except RuntimeError as error:
+    except (RuntimeError, OSError, ValueError) as error:
         raise TrainingError(
             f"process {place.rank} of {place.size} cannot meet the others at "
-            f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}: {error}"
+            f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}: {error}; these two "
+            "(MASTER_ADDR, MASTER_PORT) say where process 0 listens"
         ) from error
     team = Team(place, store)
     try:
@@ -295,3 +300,27 @@ def joined() -> Iterator[Team]:
         raise SystemExit(1) from error
     finally:
         dist.destroy_process_group()
+
+
+def _await_first(place: Place) -> None:
+    """Wait for the first process to listen; PyTorch's own wait cannot be interrupted.
+
+    Raises
+    ------
+    OSError
+        If it does not within ``_MEET_S`` seconds.
+    ValueError
+        If the port is no number.
+    """
+    if place.is_first:
+        return
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    end = time.monotonic() + _MEET_S
+    while True:
+        try:
+            socket.create_connection(address, timeout=_GLANCE_S).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(_GLANCE_S)

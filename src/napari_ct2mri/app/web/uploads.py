@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, TypeAlias
 
 from napari_ct2mri.errors import Ct2MriError, ImageError
+from napari_ct2mri.imaging.formats import KINDS, ending
 
 if TYPE_CHECKING:
     from napari_ct2mri.imaging.series import Series
@@ -28,6 +30,12 @@ MAX_BYTES = 2**30
 MAX_FILES = 5000
 MAX_VOXELS = 2**27
 """512 slices of 512 x 512: a float32 MR of half a gigabyte."""
+
+_HEADER_BYTES = 2**20
+_VOXELS_IN = re.compile(
+    rb"^[ \t]*(?:data ?file[ \t]*:|ElementDataFile[ \t]*=)([^\r\n]*)", re.MULTILINE | re.IGNORECASE
+)
+_HEADER_ENDS = {"NRRD": re.compile(rb"\r?\n\r?\n"), "MetaImage": _VOXELS_IN}
 
 Upload: TypeAlias = IO[bytes]
 """A file as Streamlit hands it over: in memory, its ``name`` that on the visitor's machine."""
@@ -90,6 +98,8 @@ def _unpacked(files: Sequence[Upload]) -> Iterator[Path]:
         try:
             written = _write(files, folder)
             is_one = len(files) == 1 and not _is_zip(files[0])
+            for path in written:
+                _check_stays(path)
             yield written[0] if is_one else folder
         except Ct2MriError as error:
             raise type(error)(_named(str(error), folder)) from None
@@ -127,6 +137,24 @@ def _write(files: Iterable[Upload], folder: Path) -> list[Path]:
     if not written:
         raise ImageError("the upload: holds no file; give an image, a zip or the files of a series")
     return written
+
+
+def _check_stays(path: Path) -> None:
+    """Refuse a header whose voxels may lie outside of the upload: it could name any file here."""
+    kind = KINDS.get(ending(path))
+    if kind not in _HEADER_ENDS:
+        return
+    with path.open("rb") as file:
+        start = file.read(_HEADER_BYTES)
+    if len(start) == _HEADER_BYTES and not _HEADER_ENDS[kind].search(start):
+        raise ImageError(f"{path}: a header of more than {_HEADER_BYTES // 2**20} MiB")
+    for named in _VOXELS_IN.findall(start):
+        name = named.decode("latin-1").strip()
+        if name.upper().startswith("LIST") or any(mark in name for mark in r"/\:"):
+            raise ImageError(
+                f"{path}: its voxels are in other files, {name[:80]}; give a file that holds them "
+                "itself (.nrrd, .mha, .nii.gz), or a zip with the one it names beside it"
+            )
 
 
 def _sources(files: Iterable[Upload]) -> Iterator[tuple[tuple[str, ...], IO[bytes]]]:
