@@ -124,7 +124,8 @@ class _Line(QPlainTextEdit):
         )
         if is_cut:
             height += self.horizontalScrollBar().sizeHint().height()
-        self.setFixedHeight(len(lines) * ceil(metrics.lineSpacing()) + height)
+        line = max(metrics.height(), metrics.lineSpacing())  # some fonts have a leading below 0
+        self.setFixedHeight(len(lines) * line + height)
 
 
 def _broken(command: str, fits: Callable[[str], bool]) -> list[str]:

@@ -67,9 +67,10 @@ class Engines:
         place = pick_device(device) if is_whole else torch_device("cpu")
         self._name = "torch" if published else pick_engine(engine, place)
         if not is_whole and self._name == "torch":
+            is_there = pick_engine("auto", place) != "torch"
+            remedy = "leave --engine out" if is_there else "pip install 'napari-ct2mri[openvino]'"
             raise ConfigError(
-                "--precision int8 needs the engine openvino, or onnxruntime: "
-                "pip install 'napari-ct2mri[openvino]'"
+                f"--precision int8 needs the engine openvino, or onnxruntime: {remedy}"
             )
         self._precision, self.device = precision, place.type
         self._open: dict[tuple[str, str], Engine] = {}
