@@ -10,7 +10,7 @@ from napari_ct2mri.config import InputConfig, NetworkConfig, Window
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware.lower import Graph, lower_generator, run_float
 from napari_ct2mri.firmware.model import check_overflow, round_half_away
-from napari_ct2mri.firmware.quantize import Ranges, fixed_point, quantize
+from napari_ct2mri.firmware.quantize import Ranges, _numbers, fixed_point, quantize
 from napari_ct2mri.firmware.reference import dequantize_output, quantize_input, run
 from napari_ct2mri.jobs import run_job
 
@@ -30,6 +30,17 @@ def test_integers_stay_near_floats_on_unseen_slices(ranges: Ranges) -> None:
         ours = dequantize_output(run(model, quantize_input(image)))
         error = np.mean((ours - images[-1][..., 0]) ** 2)
         assert 10 * np.log10(4 / error) > 35
+
+
+@pytest.mark.parametrize("channels", [9, 12, 15, 16, 48])
+def test_every_channel_counts_for_the_range(channels: int) -> None:
+    """One is loud, whichever."""
+    layer, found = graph().layers[0].layer, set()
+    for loud in range(channels):
+        image = np.full((128, 128, channels), 0.5, np.float32)
+        image[..., loud] = 8.0
+        found.add(_numbers(layer, [image], "error"))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import gcd
 from typing import Literal
 
 import numpy as np
@@ -127,7 +128,9 @@ def _numbers(layer: Layer, images: Sequence[Floats], ranges: Ranges) -> Numbers:
     """Scale and zero point of a layer's output."""
     if layer.activation == "tanh":
         return OUTPUT
-    step = max(1, images[0].size // _SAMPLES) | 1  # odd, so that it meets every channel
+    step = max(1, images[0].size // _SAMPLES) | 1
+    while gcd(step, images[0].shape[-1]) > 1:  # until it meets every channel
+        step += 2
     values = np.concatenate([image.ravel()[::step] for image in images])
     if ranges == "percentile":
         low, high = np.percentile(values, [100 - _PERCENTILE, _PERCENTILE])
