@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Qt, Signal
@@ -116,7 +117,7 @@ class PortChooser(QComboBox):
         there = {state.port for state in found}
         states = list(found)
         if before is not None and self._is_chosen and before.port not in there:
-            states.insert(0, PortState(before.port, before.board, before.title, UNPLUGGED))
+            states.insert(0, replace(before, obstacle=UNPLUGGED))
         self.blockSignals(True)
         self.clear()
         for state in states:

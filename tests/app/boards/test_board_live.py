@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from at_a_board import container_of, ct_file, needs_compiler, quiet, reference, until
 
 from napari_ct2mri.app import workflows
+from napari_ct2mri.app.workflows import live_thread
+from napari_ct2mri.app.workflows.live_thread import BoardLost, LiveEvent
 from napari_ct2mri.imaging.io import read_volume
 from napari_ct2mri.jobs import run_job
 
@@ -133,3 +136,55 @@ def test_an_unplugged_board_is_picked_up_again(
             live.ask(1)
             np.testing.assert_array_equal(until(live).mr, first.mr)
             assert grid.depth == 4
+
+
+@needs_compiler
+def test_a_board_at_another_port_is_known_by_its_adapter(
+    firmware: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the same kind that stays plugged in is not even opened."""
+    store, opened, there = tmp_path / "store", [], []
+    looks, events = [], []
+
+    def adapter(port: str, serial_number: str) -> workflows.PortState:
+        return workflows.PortState(port, "host", "an adapter", None, serial_number)
+
+    def ports() -> tuple[workflows.PortState, ...]:
+        looks.append(len(there))
+        return tuple(there)
+
+    def live(port: str, **how: str) -> workflows.Live:
+        opened.append(port)
+        return workflows.Live(port, **how)
+
+    def look_until(is_enough: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not is_enough():
+            assert time.monotonic() < end
+            watch.look()
+
+    def last() -> LiveEvent:
+        return events[-1]
+
+    for name, value in (("ports", ports), ("Live", live), ("_ELSEWHERE_S", 0.0)):
+        monkeypatch.setattr(live_thread, name, value)
+    stranger = adapter("/dev/ttyNONE9", "B2")
+    ct = read_volume(ct_file(tmp_path / "ct.nii.gz"))
+    with ExitStack() as stack:
+        with workflows.start_board(firmware, "host", store) as first:
+            run_job(workflows.push(project, first.port), lambda event: None)
+            link = tmp_path / "port"
+            link.symlink_to(first.port)
+            there[:] = [adapter(str(link), "A1"), stranger]
+            watch = live_thread._Watch(events.append, str(link), "host", ct)
+            stack.enter_context(watch)
+        link.unlink()
+        there[:] = [stranger]
+        look_until(lambda: isinstance(last(), BoardLost))
+        looks.clear()
+        look_until(lambda: len(looks) >= 3)
+        assert opened == [str(link)]
+        second = stack.enter_context(workflows.start_board(firmware, "host", store))
+        there.append(adapter(second.port, "A1"))
+        look_until(lambda: not isinstance(last(), BoardLost))
+        assert last().port == second.port

@@ -101,12 +101,15 @@ class PortState:
         What it is, in words.
     obstacle : Obstacle or None
         Why it cannot be used now; ``None`` if it can.
+    serial_number : str
+        Of its adapter, by which it is found again after unplugging; empty if there is none.
     """
 
     port: str
     board: str
     title: str
     obstacle: Obstacle | None
+    serial_number: str = ""
 
 
 def push(
@@ -303,7 +306,7 @@ def _simulation(running: Running) -> PortState:
 
 def _plugged(port: Port) -> PortState:
     title = f"{port.title} ({port.usb})" if port.usb else port.title or "serial port"
-    return PortState(port.device, port.board, title, _obstacle(port.device))
+    return PortState(port.device, port.board, title, _obstacle(port.device), port.serial_number)
 
 
 def _obstacle(port: str) -> Obstacle | None:

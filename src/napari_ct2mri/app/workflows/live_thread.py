@@ -317,15 +317,15 @@ class _Watch:
     def _look_elsewhere(self) -> None:
         """A board that is plugged in again may get another port's name.
 
-        Taken only if the old name is gone and one port alone is of the same kind.
+        Taken only if the old name is gone and one port alone looks like it: the same adapter by
+        its serial number, or, where adapters have none, the same kind.
         """
         now = time.monotonic()
         if now < self._look_elsewhere_at or self._place is None:
             return
         self._look_elsewhere_at = now + _ELSEWHERE_S
         there = ports()
-        kind = self._place.board, self._place.title
-        others = [each.port for each in there if (each.board, each.title) == kind]
+        others = [each.port for each in there if _look(each) == _look(self._place)]
         if len(others) != 1 or any(each.port == self._port for each in there):
             return
         before, lost = self._live, self._model
@@ -341,6 +341,11 @@ class _Watch:
                 live.ask(self._wanted)
         self._lost = ""
         self._tell(self._ready())
+
+
+def _look(place: PortState) -> tuple[str, str, str]:
+    """What a port keeps under another name."""
+    return place.board, place.title, place.serial_number
 
 
 def _place(port: str) -> PortState | None:
