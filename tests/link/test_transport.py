@@ -8,6 +8,7 @@ import pty
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 import tty
@@ -186,6 +187,26 @@ def until_locked(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_UN)
         time.sleep(0.02)
     raise AssertionError("nobody locked it")
+
+
+def test_what_a_driver_refuses_is_said(monkeypatch: pytest.MonkeyPatch):
+    """``termios.error`` is no OSError."""
+
+    def refuse(*_: object) -> None:
+        raise termios.error(22, "Invalid argument")
+
+    ours, theirs = pty.openpty()
+    port = os.ttyname(theirs)
+    line = SerialLine(port)
+    monkeypatch.setattr(termios, "tcsetattr", refuse)
+    with pytest.raises(LinkError, match=f"^{port} has no rate 2000000: choose another$"):
+        line.set_baud(2_000_000)
+    assert line.baud == 115200
+    line.close()
+    with pytest.raises(PortError, match=f"^{port}: not a serial port that opens .*Invalid argum"):
+        SerialLine(port)
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_an_unplugged_cable_is_noticed():

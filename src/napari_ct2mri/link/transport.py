@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 
 from napari_ct2mri.errors import LinkError, PortError
 
-__all__ = ["RESET_BAUD", "LineLost", "SerialLine", "how_to_get_permission", "users_of"]
+try:
+    from termios import error as TerminalError
+except ImportError:  # elsewhere than on POSIX
+    TerminalError = OSError  # type: ignore[misc,assignment]
+
+__all__ = [
+    "RESET_BAUD", "LineLost", "SerialLine", "TerminalError", "how_to_get_permission", "users_of",
+]  # fmt: skip
 
 RESET_BAUD = 115200
 """Bit/s of a board after reset (L6)."""
@@ -21,6 +28,7 @@ RESET_BAUD = 115200
 _READ_BYTES = 65536
 _PIECE_BYTES = 2048  # written at a time where a port can't tell how much it takes
 _BUSY = (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK)
+_GONE = (OSError, TerminalError, ValueError, TypeError)  # the last two: closed under our hands
 
 
 class LineLost(LinkError):
@@ -63,7 +71,7 @@ class SerialLine:
             self._serial: Any = serial.serial_for_url(
                 port, baud, timeout=0, write_timeout=0, exclusive=None if "://" in port else True
             )
-        except (OSError, ValueError) as error:  # SerialException is an OSError
+        except (OSError, ValueError, TerminalError) as error:  # SerialException is an OSError
             raise _why_not(port, error) from error
         self.has_rate = "://" not in port and not os.path.realpath(port).startswith("/dev/pts/")
         self.heard_bytes = 0
@@ -88,7 +96,7 @@ class SerialLine:
         try:
             transfer = self._transfer if self._can_select else self._transfer_in_pieces
             taken, heard = transfer(data, timeout_s)
-        except (OSError, ValueError, TypeError) as error:  # the last two: closed under our hands
+        except _GONE as error:
             raise LineLost(
                 f"{self.port}: the port went away: unplugged, or the board's process ended; plug "
                 "it in or start it again"
@@ -119,7 +127,7 @@ class SerialLine:
         """
         try:
             self._serial.baudrate = baud
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TerminalError) as error:
             raise LinkError(f"{self.port} has no rate {baud}: choose another") from error
         self.baud = baud
 

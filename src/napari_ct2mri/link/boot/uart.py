@@ -31,11 +31,7 @@ from typing import Protocol
 from napari_ct2mri.jobs import Event, Job, Notice, Progress
 from napari_ct2mri.link.boot.ais import Command, Op, parse, seek_target
 from napari_ct2mri.link.boot.errors import BootRefusedError, BootSilentError
-
-try:
-    from termios import error as _TerminalError
-except ImportError:  # elsewhere than on POSIX
-    _TerminalError = OSError  # type: ignore[misc,assignment]
+from napari_ct2mri.link.transport import TerminalError
 
 __all__ = ["Dialogue", "Limits", "Port", "boot"]
 
@@ -426,13 +422,13 @@ def boot(port: Port, image: bytes, limits: Limits | None = None) -> Job[None]:
     try:
         port.timeout, port.write_timeout = _POLL_S, dialogue.limits.answer_s
         yield from _converse(port, dialogue)
-    except (OSError, _TerminalError) as error:
+    except (OSError, TerminalError) as error:
         raise BootSilentError(
             f"the port went away or takes nothing more, at {dialogue.sent_bytes} of "
             f"{dialogue.total_bytes} bytes ({error}). Plug the board in, reset it and try again."
         ) from error
     finally:
-        with suppress(OSError, _TerminalError):
+        with suppress(OSError, TerminalError):
             port.timeout, port.write_timeout = timeouts
 
 
