@@ -89,6 +89,24 @@ def test_waiting_takes_no_longer_than_asked_nor_less():
     os.close(theirs)
 
 
+def test_what_nobody_reads_is_not_waited_for():
+    ours, theirs = pty.openpty()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        for line in (SerialLine(os.ttyname(theirs)), SerialLine(url)):
+            assert line.transfer(b"x" * 1000, 1.0)[0] == 1000
+            start = time.monotonic()
+            line.drain()
+            assert time.monotonic() - start < 1.0
+            line.close()
+    line = SerialLine(os.ttyname(theirs))
+    os.close(ours)
+    os.close(theirs)
+    with pytest.raises(LineLost, match="the port went away"):
+        line.drain()
+    line.close()
+
+
 def test_no_such_port():
     with pytest.raises(PortError, match="/dev/ttyNONE9: no such port; plug the board in, or ch"):
         SerialLine("/dev/ttyNONE9")

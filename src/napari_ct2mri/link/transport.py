@@ -97,12 +97,28 @@ class SerialLine:
             transfer = self._transfer if self._can_select else self._transfer_in_pieces
             taken, heard = transfer(data, timeout_s)
         except _GONE as error:
-            raise LineLost(
-                f"{self.port}: the port went away: unplugged, or the board's process ended; plug "
-                "it in or start it again"
-            ) from error
+            raise self._lost() from error
         self.heard_bytes += len(heard)
         return taken, heard
+
+    def drain(self) -> None:
+        """Wait until what the port has taken has left; sockets and pseudo-terminals don't tell.
+
+        Raises
+        ------
+        LineLost
+            If the port has gone.
+        """
+        try:
+            self._serial.flush()
+        except _GONE as error:
+            raise self._lost() from error
+
+    def _lost(self) -> LineLost:
+        return LineLost(
+            f"{self.port}: the port went away: unplugged, or the board's process ended; plug it in "
+            "or start it again"
+        )
 
     def _transfer(self, data: bytes, timeout_s: float) -> tuple[int, bytes]:
         handle = self._serial.fileno()

@@ -18,8 +18,10 @@ from link.board import Board
 from link.boot.programs import PROGRAM
 from link.boot.rom import Line, Rom
 from napari_ct2mri.app import workflows
+from napari_ct2mri.app.workflows.board import _BootPort
 from napari_ct2mri.imaging.io import read_volume
 from napari_ct2mri.jobs import run_job
+from napari_ct2mri.link.boot.uart import Limits, _write
 
 
 @contextmanager
@@ -77,6 +79,31 @@ def test_boot_then_push(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"next: ct2mri push DIR --port {port}" in out
         command("push", bare, "--port", port)
         assert "blocks sent" in capsys.readouterr().out
+
+
+class SlowLine:
+    """A driver that takes all at once and sends it at 115200 bit/s."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[float, float]] = []  # begin and end, s
+
+    def transfer(self, data: bytes, timeout_s: float) -> tuple[int, bytes]:
+        start = max([time.monotonic(), *(end for _, end in self.sent)])
+        self.sent.append((start, start + len(data) * 10 / 115200))
+        return len(data), b""
+
+    def drain(self) -> None:
+        time.sleep(max(0.0, self.sent[-1][1] - time.monotonic()))
+
+
+def test_the_pause_before_an_opcode_begins_when_the_line_is_silent() -> None:
+    line = SlowLine()
+    port = _BootPort(line)
+    _write(port, bytes(1024))
+    time.sleep(Limits().pause_s)
+    _write(port, bytes(4))
+    (_, end), (start, _) = line.sent
+    assert start - end >= Limits().pause_s
 
 
 def test_boot_without_a_program(

@@ -229,7 +229,8 @@ class _BootPort:
         return taken
 
     def flush(self) -> None:
-        """Nothing waits here: the driver sends what it has taken."""
+        """Wait until what was written has left: until then, no pause has begun."""
+        self._line.drain()
 
 
 def export_build_push(
