@@ -4,6 +4,7 @@ import struct
 from contextlib import suppress
 from hashlib import sha256
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from napari_ct2mri.errors import BoardError, LinkError
 from napari_ct2mri.jobs import run_job
 from napari_ct2mri.link.connection import Connection
 from napari_ct2mri.link.frame import FrameReader, Type, encode_frame
-from napari_ct2mri.link.messages import Number
+from napari_ct2mri.link.messages import Hello, Number
 from napari_ct2mri.link.session import Chunk, Session, Stream
 from napari_ct2mri.link.upload import push_model
 
@@ -44,6 +45,44 @@ def test_hello_says_who_is_there():
     assert hello.active is None
     assert hello.rates == (115200, 921600)
     assert hello.planes == 0
+
+
+def hello_of(
+    size: tuple[int, int] = (64, 48),
+    channels: int = 2,
+    windows: int = 1,
+    layers: int = 6,
+    rates: tuple[int, ...] = (115200,),
+    status: int = 0,
+    container: int = 1000,
+) -> bytes:
+    return struct.pack(
+        "<BBHI 16s II HBB 8I 4H HH I 32s",
+        1, 1, status, 0, b"host", 1 << 20, 1 << 20, 16, 0, len(rates),
+        *(rates + 8 * (0,))[:8], *size, channels, windows, layers, 0, container, bytes(32),
+    )  # fmt: skip
+
+
+def test_a_hello_within_bounds_is_taken():
+    assert Hello.unpack(hello_of()).planes == 2
+    most = Hello.unpack(hello_of((2048, 2048), 252, 9, 32, (1, 10_000_000), container=1 << 20))
+    assert (most.height, most.layers, most.rates) == (2048, 32, (1, 10_000_000))
+    assert Hello.unpack(hello_of((0, 0), 0, 0, 0, (), Number.NO_MODEL, 0)).planes == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": (0, 48)}, {"size": (64, 0)}, {"size": (2049, 48)}, {"size": (64, 65535)},
+        {"channels": 0}, {"channels": 256}, {"channels": 3, "windows": 2},
+        {"windows": 0}, {"channels": 10, "windows": 10}, {"layers": 0}, {"layers": 33},
+        {"container": 0}, {"container": (1 << 20) + 1},
+        {"rates": (115200, 0)}, {"rates": (10_000_001,)}, {"rates": (4_000_000_000,)},
+    ],
+)  # fmt: skip
+def test_a_hello_out_of_range_is_refused(wrong: dict[str, Any]):
+    with pytest.raises(LinkError, match="the board's HELLO is out of range: rebuild its firmware"):
+        Hello.unpack(hello_of(**wrong))
 
 
 def test_a_request_is_said_again_and_done_once():

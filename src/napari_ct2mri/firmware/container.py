@@ -44,7 +44,6 @@ from napari_ct2mri.firmware.arena import (
     scratch_bytes,
 )
 from napari_ct2mri.firmware.model import (
-    MAX_SIDE,
     Numbers,
     QuantLayer,
     QuantModel,
@@ -54,11 +53,13 @@ from napari_ct2mri.firmware.model import (
 from napari_ct2mri.firmware.ops import Activation, Kind, Layer, Shape, phases
 from napari_ct2mri.firmware.reference import quantize_input
 from napari_ct2mri.imaging.intensity import GREY_MAX, window_to_unit
+from napari_ct2mri.link.codec import MAX_SIDE
+from napari_ct2mri.link.messages import MAX_CHANNELS, MAX_LAYERS, MAX_WINDOWS
 
 __all__ = ["ABI", "FORMAT", "Container", "Fault", "Table", "ct_tables", "pack", "unpack"]
 
 FORMAT, ABI = 1, 1
-MAX_LAYERS, MAX_TABLES, MAX_TABLE = 32, 9, 16384
+MAX_TABLES, MAX_TABLE = MAX_WINDOWS, 16384  # one a window; that of pictures beside a single one
 MAX_DEPTH = 32768
 PAGE = 4096
 _MAGIC = b"CT2MRI\r\n"
@@ -298,7 +299,7 @@ class _Reader:
             and 1 <= self.layer_count <= MAX_LAYERS
             and self.image_count == self.layer_count + 1
             and 1 <= self.windows <= self.table_count <= MAX_TABLES
-            and 0 < self.channels <= 0xFF
+            and 1 <= self.channels <= MAX_CHANNELS
             and self.channels % self.windows == 0
         )
         if not fits:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.firmware.ops import Kind, Layer, Shape, phases
+from napari_ct2mri.link.codec import MAX_SIDE
 
 __all__ = [
-    "MAX_SIDE",
     "Numbers",
     "QuantLayer",
     "QuantModel",
@@ -22,7 +22,6 @@ __all__ = [
     "tanh_table",
 ]
 
-MAX_SIDE = 2048  # pixels; then no offset in a container leaves 32 bits
 _INT32 = 2**31
 
 

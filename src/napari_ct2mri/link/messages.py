@@ -8,13 +8,15 @@ from enum import IntEnum, IntFlag
 from typing import Any
 
 from napari_ct2mri.errors import BoardError, LinkError
+from napari_ct2mri.link.codec import MAX_SIDE
 from napari_ct2mri.link.frame import FRAME_PAYLOAD, Type
 
 __all__ = [
     "ACK", "BEGIN", "BEGUN", "BLOCK", "CHUNK", "CONTENT", "COPIED", "COPY", "DIGEST", "ERROR",
-    "HASH", "HASHES", "HASH_BYTES", "HELLO", "JUMP", "MAX_DIGESTS", "MAX_HASHES", "MR", "PROTOCOL",
-    "RAN", "RATE", "READ", "READ_AT", "REPEAT", "RUN", "SENT_AGAIN", "SLICE", "STATS", "TESTED",
-    "WRITE", "Hello", "Number", "Part", "Stats", "board_error", "reason", "take",
+    "HASH", "HASHES", "HASH_BYTES", "HELLO", "JUMP", "MAX_CHANNELS", "MAX_DIGESTS", "MAX_HASHES",
+    "MAX_LAYERS", "MAX_WINDOWS", "MR", "PROTOCOL", "RAN", "RATE", "READ", "READ_AT", "REPEAT",
+    "RUN", "SENT_AGAIN", "SLICE", "STATS", "TESTED", "WRITE", "Hello", "Number", "Part", "Stats",
+    "board_error", "reason", "take",
 ]  # fmt: skip
 
 PROTOCOL = 1
@@ -24,6 +26,8 @@ MAX_HASHES = 128  # in an answer (L8)
 HASH_BYTES = 8
 MAX_DIGESTS = 32  # in an answer (L15)
 JUMP = 1 << 31  # of WRITE's offset (L9)
+MAX_CHANNELS, MAX_WINDOWS, MAX_LAYERS = 255, 9, 32  # of a model
+_MAX_RATE = 10_000_000  # bit/s
 
 HELLO = struct.Struct("<BI")  # protocol, session (L5)
 RATE = struct.Struct("<I")  # bit/s (L6)
@@ -148,7 +152,20 @@ class Hello:
         ) = take(_HELLO_ANSWER, payload, "HELLO")  # fmt: skip
         rates = tuple(rest[:8])
         height, width, channels, windows, layers, pictures, size, digest = rest[8:]
-        if not 1 <= window <= 64 or count > 8 or (windows and channels % windows):
+        is_model = (
+            1 <= min(height, width) <= max(height, width) <= MAX_SIDE
+            and 1 <= windows <= MAX_WINDOWS
+            and 1 <= channels <= MAX_CHANNELS
+            and channels % windows == 0
+            and 1 <= layers <= MAX_LAYERS
+            and 1 <= size <= slot
+        )
+        if (
+            not 1 <= window <= 64
+            or count > 8
+            or not all(1 <= rate <= _MAX_RATE for rate in rates[:count])
+            or (status == 0 and not is_model)
+        ):
             raise LinkError("the board's HELLO is out of range: rebuild its firmware and reboot")
         name = board.rstrip(b"\0").decode("ascii", "replace")
         return cls(
