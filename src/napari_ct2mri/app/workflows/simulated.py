@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from napari_ct2mri.disk import cache_folder, parse_json
+from napari_ct2mri.disk import alone, cache_folder, parse_json, whole_file
 from napari_ct2mri.errors import FirmwareError
 from napari_ct2mri.jobs import Job
 
@@ -81,11 +81,14 @@ def _runtime_folder() -> Path:
     digest = hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()
     folder = cache_folder() / "firmware" / digest[:16]
     try:
-        for name, data in sources.items():
-            target = folder / name
-            if not target.is_file() or target.read_bytes() != data:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder):
+            for name, data in sources.items():
+                target = folder / name
+                if not target.is_file() or target.read_bytes() != data:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with whole_file(target) as new:
+                        new.write_bytes(data)
     except OSError as error:
         raise FirmwareError(
             f"{folder}: could not be written: {error.strerror}; set XDG_CACHE_HOME to a folder "
