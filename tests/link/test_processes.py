@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -78,15 +79,26 @@ def is_running(program: Path, store: Path) -> bytes:
         return hello.digest
 
 
+def seconds_of_a_push(program: Path, store: Path) -> float:
+    """On this machine, as busy as it is."""
+    pushed = containers()[::2]
+    with running(program, store) as (_, port):
+        start = time.monotonic()
+        for container in pushed:
+            run_job(push_model(lambda: connect(port), container), lambda event: None)
+        return (time.monotonic() - start) / len(pushed)
+
+
 def test_killed_at_fifty_moments(program: Path, tmp_path: Path):
     chance, store, old = Random(5), tmp_path / "slots.bin", b""
+    taken_s = seconds_of_a_push(program, tmp_path / "other.bin")
     whole = kept = 0
     for number in range(KILLS):
         container = chance.choice(containers())
         digest = sha256(container).digest()
-        is_over = push_and_kill(program, store, container, chance.uniform(0.0, 0.05))
+        is_over = push_and_kill(program, store, container, chance.uniform(0.0, 1.5 * taken_s))
         found = is_running(program, store)
         assert found in ((digest,) if is_over else (old, digest)), f"kill {number}"
-        whole, kept = whole + (found == digest), kept + (found != digest)
+        whole, kept = whole + (found == digest != old), kept + (found == old != digest)
         old = found
-    assert min(whole, kept) >= 5  # both happened
+    assert min(whole, kept) >= 5  # both happened, with another model than the one that ran
