@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
+
+from napari_ct2mri.app.workflows import Running, running_boards, simulated
 
 STARTER = """
 import sys
@@ -52,3 +56,33 @@ def test_two_programs_build_one_firmware(tmp_path: Path) -> None:
             assert second.communicate(timeout=60)[0] == "a-port\n"
         assert first.communicate(timeout=60)[0] == "a-port\n"
     assert not [path for path in cache.rglob(".*") if path.suffix in (".lock", ".part")]
+
+
+def test_a_note_that_is_being_written_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody looks before it is locked, as long as it is empty, and when it is there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    lock, dump = simulated._lock, json.dump
+    seen: list[tuple[Running, ...]] = []
+
+    def look(*_: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(simulated, "_lock", lock)
+            seen.append(running_boards())
+
+    def lock_late(file: IO[str]) -> bool:
+        look()
+        return lock(file)
+
+    def dump_late(data: object, file: IO[str]) -> None:
+        look()
+        dump(data, file)
+
+    monkeypatch.setattr(simulated, "_lock", lock_late)
+    monkeypatch.setattr(json, "dump", dump_late)
+    running = Running("host", "a-port", "a-store", os.getpid())
+    with simulated._listed(running):
+        look()
+    look()
+    assert seen == [(), (), (running,), ()]

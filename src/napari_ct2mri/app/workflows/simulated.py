@@ -133,10 +133,12 @@ def _listed(running: Running) -> Iterator[None]:
     """Keep a note for other programs; it is locked as long as its writer lives."""
     path = _notes() / f"{running.pid}-{id(running):x}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    begun = path.with_suffix(".part")
+    with begun.open("w", encoding="utf-8") as file:
         _lock(file)
         json.dump(asdict(running), file)
         file.flush()
+        begun.replace(path)  # once it is locked and whole: others take one without a lock for dead
         try:
             yield
         finally:
