@@ -828,6 +828,20 @@ def test_hello_ends_a_run(library: ctypes.CDLL, box: Container) -> None:
     assert [a.kind for a in said] == [link.ACK, 0x88, link.MR]
 
 
+def test_a_run_that_hello_has_ended_is_not_told_of(library: ctypes.CDLL, box: Container) -> None:
+    board = board_with(library, box)
+    hello = frame(link.HELLO, 0, struct.pack("<BI", 1, 77))
+    board.feed_late(hello + frame(link.STATS, 1, b"\1"))
+    slice_ = parts(1, b"\0" + noise(1, 16, 24).tobytes(), 0, link.NETWORK)
+    said = say(board, *slice_, run_frame(1, 1, flags=1))
+    assert [a.kind for a in said] == [link.ACK, 0x81, 0x8A]
+    (stats,) = say(board, frame(link.STATS, 2, b"\1"))
+    assert struct.unpack("<IIIIH", stats.payload) == (0, 0, 0, 0, 0)
+    (digests,) = say(board, frame(link.DIGEST, 3, struct.pack("<HH", 0, 1)))
+    assert digests.kind == link.ERROR
+    assert struct.unpack_from("<H", digests.payload) == (5,)
+
+
 def test_a_reset_while_it_computes(library: ctypes.CDLL, box: Container) -> None:
     board = board_with(library, box)
     slice_ = parts(1, b"\0" + noise(1, 16, 24).tobytes(), 0, link.NETWORK)

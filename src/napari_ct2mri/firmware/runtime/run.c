@@ -312,11 +312,11 @@ static void after_layer(void *user, uint32_t layer, const uint8_t *bytes, size_t
   ct_runs *runs = &session->runs;
   const uint32_t taken = port->microseconds(port->user) - runs->mark;
   runs->microseconds += taken;
-  if (statistics->counts_layers) {
+  if (statistics->counts_layers && !runs->is_canceled) {
     statistics->layer[layer] = taken;
     statistics->count = layer + 1;
   }
-  if (runs->flags & DIGESTS) {
+  if (runs->flags & DIGESTS && !runs->is_canceled) {
     ct_sha256 hash;
     ct_sha256_start(&hash);
     ct_sha256_add(&hash, bytes, size);
