@@ -15,7 +15,6 @@ from random_models import boxed, random_model
 from napari_ct2mri.errors import ContainerError
 from napari_ct2mri.firmware.container import Fault, pack, seal, unpack
 
-
 MOST_MEMORY = 16 << 20  # bytes of arena or scratch with which an altered model is run
 
 
