@@ -30,7 +30,8 @@ typedef struct {
   uint32_t (*overrun)(void *user);
   /* Since some moment; wraps after 71 minutes. */
   uint32_t (*microseconds)(void *user);
-  /* Nothing to do: return when something may have come, after a millisecond at most. */
+  /* Nothing to do: return when something may have come or left. Where there are rates, after some
+   * milliseconds at most, since a rate is tried by the clock (L6). */
   void (*wait)(void *user);
 } ct_port;
 
