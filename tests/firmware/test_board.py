@@ -145,10 +145,11 @@ def test_a_board_ends_with_whoever_started_it(folder: Path, board: str, tmp_path
 
 def killed(folder: Path, store: Path, container: Container, after_s: float) -> bool:
     """Push to a QEMU that is killed after a while; whether the push came to its end."""
+    others = children(os.getpid())
     with start_board(folder, "qemu-vexpress-a9", store) as port:
         with connect(port):
             pass  # it has started
-        process = children(os.getpid())[-1]
+        (process,) = children(os.getpid()) - others
         killer = threading.Timer(after_s, os.kill, (process, 9))
         killer.start()
         try:
@@ -166,21 +167,23 @@ def killed(folder: Path, store: Path, container: Container, after_s: float) -> b
     return True
 
 
-def children(of: int) -> list[int]:
-    """Processes that this one has started, the last one last."""
-    found = []
+def children(of: int) -> set[int]:
+    """Processes that this one has started."""
+    found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             pid, rest = stat.read_text().split(" ", 1)
             _, _, fields = rest.rpartition(") ")
             if int(fields.split()[1]) == of:
-                found.append(int(pid))
-    return sorted(found)
+                found.add(int(pid))
+    return found
 
 
 def is_alive(process: int) -> bool:
-    stat = Path(f"/proc/{process}/stat")
-    return stat.exists() and stat.read_text().split()[2] != "Z"
+    with suppress(OSError):  # there is none, or it is reaped while we look
+        _, _, fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")
+        return not fields.startswith("Z")
+    return False
 
 
 @pytest.mark.parametrize("board", ["qemu-vexpress-a9"], indirect=True)
