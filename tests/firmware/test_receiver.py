@@ -703,6 +703,17 @@ def test_what_a_slice_refuses(library: ctypes.CDLL, wide: Container) -> None:
     client.send_plane(0, 0, whole)
 
 
+def test_a_frame_that_is_refused_leaves_the_slice(library: ctypes.CDLL, wide: Container) -> None:
+    """Whatever but CODEC it is refused for."""
+    board = board_with(library, wide)
+    for channel in range(6):
+        say(board, *parts(1, b"\0" + noise(1, 16, 24).tobytes(), channel, link.NETWORK))
+    for plane, flags, number in ((7, 0, 4), (0, 1, 12)):  # RANGE, KIND
+        (refusal,) = say(board, frame(link.SLICE, 9, struct.pack("<BBHI", plane, flags, 2, 0)))
+        assert (refusal.kind, refusal.payload[0]) == (link.ERROR, number)
+    assert say(board, run_frame(1, 1))[0].kind == 0x88
+
+
 # ---- runs, L13 ----
 
 
