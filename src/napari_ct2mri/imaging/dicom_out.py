@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Derivation", "check_dicom", "check_new", "dicom_writer", "slice_names"]
 
-"""Of a folder that is to hold a series."""
-
 _INSTEAD = "write .nii.gz, .nrrd or .mha instead"
 _SERIES_OFFSET = 1000  # added to the CT's series number: apart from it, and sorted behind it
 _LONGEST = 1024  # bytes of a value that is copied; the longest type among them, ST
