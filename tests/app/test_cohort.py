@@ -13,16 +13,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from dask.distributed import Client, LocalCluster
+from dask.distributed import Client, Future, LocalCluster
 from small_heads import volume_pairs, write_csv
 
 import napari_ct2mri
 from napari_ct2mri.app import workflows
-from napari_ct2mri.app.workflows import cluster_line
+from napari_ct2mri.app.workflows import cluster, cluster_line
 from napari_ct2mri.app.workflows.cluster import Sealed
 from napari_ct2mri.app.workflows.engines import Engines
 from napari_ct2mri.app.workflows.evaluation import _measure
@@ -205,6 +206,34 @@ def test_a_worker_killed_in_the_middle(
     assert killed
     assert any(isinstance(e, Notice) and "a worker was lost" in e.text for e in events)
     assert_same(tmp_path / "out", plain)
+
+
+def test_a_worker_killed_before_its_result_was_fetched(
+    running: Running,
+    cohort: Path,
+    model: Path,
+    plain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pids: dict[str, int] = running.client.run(os.getpid)
+    outcome, looks = cluster._outcome, []
+
+    def kill_its_worker(future: Future[Any], scheduler: str | None) -> cluster.Outcome | None:
+        if not looks:
+            holders = running.client.who_has([future])[str(future.key)]
+            os.kill(pids[holders[0]], signal.SIGKILL)
+            while future.status == "finished":
+                time.sleep(0.001)
+        looks.append(future.key)
+        return outcome(future, scheduler)
+
+    monkeypatch.setattr(cluster, "_outcome", kill_its_worker)
+    there = workflows.pick_cluster(running.address, None)
+    job = workflows.synthesize(cohort, tmp_path / "out", model=model, cluster=there)
+    run_job(job, lambda event: None)
+    assert_same(tmp_path / "out", plain)
+    assert 1 < looks.count(looks[0]) < 100  # lost, then there; and not asked all the time
 
 
 def test_a_scheduler_killed_in_the_middle(

@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 R = TypeVar("R")
 
 _GATHER_S = 8.0  # how long a finished result may take to come
-_GLANCE_S = 0.5  # how often a waiting job looks whether it was cancelled
+_GLANCE_S = 0.5  # how often a waiting job looks whether it was cancelled, or a lost result is back
 _FAILED: dict[str, int] = {}  # by run, the first item, in order, that is known to have failed
 _ONE_AT_A_TIME = threading.Lock()  # an engine is not run by two threads of a worker
 
@@ -164,8 +164,8 @@ def _there(
                 yield new
                 continue
             outcome = _outcome(new, place.scheduler)
-            if outcome is None:  # its worker was lost before it was asked
-                news.put(new)
+            if outcome is None:  # its worker was lost before it was asked: look again later
+                threading.Timer(_GLANCE_S, news.put, [new]).start()
                 continue
             index, _ = waiting.pop(str(new.key))
             yield from outcome.events
@@ -188,8 +188,8 @@ def _outcome(future: Future[Any], scheduler: str | None) -> Outcome | None:
     """What came of one item, ``None`` if it has to come again; Dask's own troubles are raised."""
     from dask.distributed import KilledWorker
 
-    where = scheduler or "the local cluster"
-    if future.status == "finished":
+    where, status = scheduler or "the local cluster", future.status
+    if status == "finished":
         try:
             outcome: Outcome = future.result(timeout=_GATHER_S).opened()
         except TimeoutError:
@@ -197,7 +197,9 @@ def _outcome(future: Future[Any], scheduler: str | None) -> Outcome | None:
         if outcome.error is not None and scheduler is not None:
             outcome.error = _placed(outcome.error, outcome.host)
         return outcome
-    if future.status != "error":
+    if status in ("pending", "lost") and future.client.status == "running":
+        return None
+    if status != "error":
         raise JobError(f"{where}: the scheduler was lost; is it still running?")
     error = future.exception(timeout=_GATHER_S)
     if isinstance(error, KilledWorker):
