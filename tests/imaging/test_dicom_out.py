@@ -588,6 +588,15 @@ def test_another_grid(tmp_path: Path) -> None:
     assert "(5, 9, 7), expected (6, 9, 7)" in refused(cropped, tmp_path / "mr.dcm")
 
 
+def test_a_grid_that_is_another_at_the_far_end(tmp_path: Path) -> None:
+    wide = np.tile(HU, 60)  # 420 columns
+    write_series(tmp_path / "ct", wide, stack(len(wide)), OBLIQUE[:, :2].T, **FULL)
+    mr = mr_of(read_volume(tmp_path / "ct"))
+    z, y, x = mr.geometry.spacing
+    wider = replace(mr.geometry, spacing=(z, y, x + 0.0009))  # 0.4 mm at the last column
+    assert "grid of its CT" in refused(replace(mr, geometry=wider), tmp_path / "mr.dcm")
+
+
 @pytest.mark.parametrize("value", [-1.0, 70000.0, np.nan, np.inf])
 def test_values_that_16_bits_do_not_hold(tmp_path: Path, value: float) -> None:
     mr = mr_of(ct_in(tmp_path / "ct"))

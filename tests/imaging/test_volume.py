@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_ct2mri.errors import VolumeError
+from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import (
     Geometry,
     Volume,
     axial_slices,
     closest_axes,
+    difference,
     from_sitk,
     to_sitk,
 )
 
-from .geometries import geometries, places
+from .geometries import geometries, places, rotation
 
 DATA = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5)
 
@@ -100,6 +104,39 @@ def test_a_grid_one_step_off_is_not_close() -> None:
     assert here.is_close(Geometry((2.0, 0.5, 0.7), (0.0005, 0, 0)))
     assert not here.is_close(Geometry((2.0, 0.5, 0.7), (0.5, 0, 0)))
     assert not here.is_close(Geometry((2.0, 0.7, 0.5)))
+
+
+LARGE = np.broadcast_to(np.int16(0), (200, 512, 512))
+
+
+@given(geometries(), st.integers(0, 2))
+def test_one_grid_reaches_to_the_far_end(geometry: Geometry, axis: int) -> None:
+    def stretched(voxels: float) -> Geometry:
+        """The last voxel along an axis lies so much of the smallest voxel further away."""
+        spacing = list(geometry.spacing)
+        spacing[axis] += voxels * min(geometry.spacing) / (LARGE.shape[axis] - 1)
+        return replace(geometry, spacing=(spacing[0], spacing[1], spacing[2]))
+
+    def turned(voxels: float) -> Geometry:
+        """About the array's z axis, by which the opposite edge moves so much."""
+        reach_mm = 511 * np.hypot(*geometry.spacing[1:])
+        matrix = geometry.matrix @ rotation(0, 0, voxels * min(geometry.spacing) / reach_mm)
+        return replace(geometry, direction=tuple(map(float, matrix.ravel())))
+
+    here = Volume(LARGE, geometry)
+    for change, says in ((stretched, "spacing in mm"), (turned, "direction")):
+        assert difference(here, replace(here, geometry=change(0.09))) == ""
+        assert difference(here, replace(here, geometry=change(0.11))).startswith(says)
+
+
+@given(geometry=geometries())
+def test_a_copy_in_a_nifti_file_lies_on_one_grid(
+    geometry: Geometry, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "copy.nii"
+    write_volume(Volume(DATA, geometry), path)  # its header holds float32
+    copy = replace(read_volume(path), data=LARGE)
+    assert difference(closest_axes(Volume(LARGE, geometry))[0], closest_axes(copy)[0]) == ""
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.dicom import Stack, find_stacks
 from napari_ct2mri.imaging.intensity import OUTPUT_MAX
 from napari_ct2mri.imaging.regrid import Grid
-from napari_ct2mri.imaging.volume import AxisOrder, DicomSlices, Volume, closest_axes
+from napari_ct2mri.imaging.volume import AxisOrder, DicomSlices, Volume, closest_axes, difference
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -215,7 +215,7 @@ def _place(volume: Volume, path: Path) -> _Place:
     blank = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.geometry)
     wanted, order = closest_axes(blank)
     found, _ = closest_axes(volume)
-    if wanted.data.shape != found.data.shape or not wanted.geometry.is_close(found.geometry):
+    if difference(wanted, found):
         raise ImageError(
             f"{path}: the volume does not lie on the grid of its CT (shape {found.data.shape}, "
             f"expected {wanted.data.shape}, or moved or resampled); {_INSTEAD}"

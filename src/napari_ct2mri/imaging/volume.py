@@ -7,9 +7,9 @@ turned round here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -44,8 +44,8 @@ picture, 0 to 255, without spacing (its geometry counts pixels)."""
 
 _LPS = np.eye(3)
 
-_ONE_GRID_MM = 0.01
-"""A hundredth of a small voxel: what headers round."""
+_ONE_GRID = 0.1
+"""Of the smallest voxel, from corner to corner: more than headers round, and nothing to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,12 @@ class Geometry:
     def is_close(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
         """Whether both put voxels at the same places, within ``tolerance_mm`` a step."""
         return bool(np.allclose(self.affine, other.affine, rtol=0, atol=tolerance_mm))
+
+    def apart_mm(self, other: Geometry, shape: Sequence[int]) -> float:
+        """How far apart both put a voxel of an array of that shape, at most: that of a corner."""
+        corners = np.array([(*index, 1) for index in product(*((0, n - 1) for n in shape))])
+        apart = corners @ (self.affine - other.affine).T  # (8, 4)
+        return float(np.linalg.norm(apart[:, :3], axis=1).max())
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +224,8 @@ def closest_axes(volume: Volume) -> tuple[Volume, AxisOrder]:
 def difference(one: Volume, other: Volume) -> str:
     """In what two volumes differ whose voxels do not lie in the same places; empty if they do.
 
-    Of pictures only the size is compared.
+    A tenth of the smallest voxel, at the far end, is the same place. Of pictures only the size is
+    compared.
 
     Examples
     --------
@@ -229,16 +236,16 @@ def difference(one: Volume, other: Volume) -> str:
         return "kind: a picture and a volume"
     if one.data.shape != other.data.shape:
         return f"size: {one.data.shape} vs {other.data.shape}"
-    a, b = one.geometry, other.geometry
-    if one.is_picture or a.is_close(b, _ONE_GRID_MM):
+    a, b, shape = one.geometry, other.geometry, one.data.shape
+    if one.is_picture or a.apart_mm(b, shape) <= _ONE_GRID * min(*a.spacing, *b.spacing):
         return ""
-    parts = (
-        ("spacing in mm", a.spacing, b.spacing),
-        ("origin in mm", a.origin, b.origin),
-        ("direction", a.direction, b.direction),
-    )
-    what, mine, theirs = max(parts, key=lambda part: np.abs(np.subtract(*part[1:])).max() > 1e-6)
-    return f"{what}: {_text(mine)} vs {_text(theirs)}"
+
+    def moves_mm(part: str) -> float:
+        return a.apart_mm(replace(a, **{part: getattr(b, part)}), shape)
+
+    part = max(("spacing", "origin", "direction"), key=moves_mm)
+    unit = "" if part == "direction" else " in mm"
+    return f"{part}{unit}: {_text(getattr(a, part))} vs {_text(getattr(b, part))}"
 
 
 def _text(values: Iterable[float]) -> str:
