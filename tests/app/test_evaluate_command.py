@@ -15,6 +15,9 @@ import pytest
 from small_heads import OBLIQUE, head, picture_pairs, volume_pairs, write_csv
 
 from napari_ct2mri.app.cli import main
+from napari_ct2mri.app.workflows.predictions import Seen
+from napari_ct2mri.app.workflows.reference import reference_of
+from napari_ct2mri.imaging.fingerprint import fingerprint
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import Volume
 
@@ -54,6 +57,17 @@ def test_it_knows_whom_the_model_has_seen(everything: Path) -> None:
         "cid": "selection",
         "dot": "held-out",
     }
+
+
+def test_a_slice_that_this_mr_does_not_show_marks_the_patient() -> None:
+    ct, mr = (Volume(data, OBLIQUE) for data in head(1))
+    mr.data[:2] = 0
+    reference = reference_of(replace(ct, unit="HU"), mr, "ada", "T2")
+    assert reference is not None
+    assert list(reference.slices) == [2, 3]
+    first = fingerprint(ct.data[0], "HU")
+    assert Seen((first,), ()).label(reference) == "train-fit"
+    assert Seen((fingerprint(head(2)[0][0], "HU"),), (first,)).label(reference) == "selection"
 
 
 def test_trivial_predictors_stand_beside_the_model(everything: Path) -> None:

@@ -52,9 +52,8 @@ class Seen:
         """One slice that is known marks the whole patient."""
         from napari_ct2mri.evaluation import label_of
 
-        ct = reference.pair.ct
-        slices = ct.data[reference.slices]
-        return label_of(slices, ct.unit, self.trained_on, self.selected_on)
+        ct = reference.pair.ct  # all of it: another MR may have shown the head elsewhere
+        return label_of(ct.data, ct.unit, self.trained_on, self.selected_on)
 
 
 class ModelPredictions:
