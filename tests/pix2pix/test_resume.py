@@ -62,6 +62,16 @@ def test_resume_refuses_other_settings_and_other_slices(
         train_on(other, path, None, resume=True)
 
 
+def test_resume_refuses_contrasts_that_changed_places(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    train_on(make_pairs({"a": ("T2", "train"), "b": ("T1", "train")}), path, small(epochs=2))
+    swapped = make_pairs({"a": ("T1", "train"), "b": ("T2", "train")})
+    with pytest.raises(CheckpointError, match="other slices than the pair list"):
+        train_on(swapped, path, None, resume=True)
+
+
 def test_the_checkpoint_tells_the_whole_history(make_pairs: MakePairs, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     result, _ = train_on(make_pairs(), path, small(epochs=6))

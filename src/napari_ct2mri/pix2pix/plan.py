@@ -175,8 +175,9 @@ def with_heads(checkpoint: Checkpoint, contrasts: tuple[str, ...]) -> dict[str, 
 
 
 def data_digest(slices: SlicePairs, teacher: str = "") -> str:
-    """One SHA-256 for all that is learnt from: slices, CT and MR, in order, and a teacher's own."""
+    """One SHA-256 for all that is learnt from: CT, MR and contrast in order, a teacher's own."""
     digest = hashlib.sha256("".join(f.sha256 for f in slices.fingerprints).encode())
     digest.update(slices.mr.tobytes())
+    digest.update(slices.contrast.tobytes())
     digest.update(teacher.encode())
     return digest.hexdigest()
