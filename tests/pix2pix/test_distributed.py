@@ -242,6 +242,23 @@ def _train_on_less(pairs: Path, output: Path) -> int:
     return _train(pairs, output)
 
 
+def test_processors_that_would_compute_in_other_numbers_end_the_run(
+    make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    pairs, output = make_pairs({"a": ("T2", "train")}), tmp_path / "model.safetensors"
+    with pair(tmp_path, _train_as_another_processor, pairs, output) as two:
+        assert two.ended() == (1, 1)
+    assert "".join(two.said()).count("process 1 of 2 has other") == 1
+    assert not output.exists()
+
+
+def _train_as_another_processor(pairs: Path, output: Path) -> int:
+    """The second process gains from bfloat16."""
+    found = {"avx512_bf16": os.environ["RANK"] == "1"}
+    torch.cpu.get_capabilities = lambda: found
+    return _train(pairs, output, epochs=1, decay_epochs=0, precision="auto")
+
+
 @pytest.mark.parametrize(
     ("variables", "word"),
     [

@@ -33,6 +33,7 @@ from napari_ct2mri.pix2pix.checkpoint import (
 )
 from napari_ct2mri.pix2pix.engines import load_generator
 from napari_ct2mri.pix2pix.failures import Diverged, errors_in_words
+from napari_ct2mri.pix2pix.networks import is_half
 from napari_ct2mri.pix2pix.pace import Pace
 from napari_ct2mri.pix2pix.pairs import PairList
 from napari_ct2mri.pix2pix.plan import (
@@ -167,7 +168,8 @@ def _train(
     learning = config.model_dump_json(exclude=_OF_MACHINE)
 
     with errors_in_words(output, state), _something_kept(output, header, state, team):
-        team.check_same(f"{learning} {digest} {len(state.history)}")
+        half = is_half(config.run.precision, device)  # "auto" is not the same everywhere
+        team.check_same(f"{learning} {device.type} {half} {digest} {len(state.history)}")
         team.enlist(state.generator, *([state.discriminator] if state.discriminator else []))
         while (epoch := len(state.history) + 1) <= config.optimizer.epochs:
             if patience and state.best_epoch and epoch - state.best_epoch > patience:
