@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -26,6 +27,7 @@ from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
 from napari_ct2mri.pix2pix.state import TrainingState
 from napari_ct2mri.pix2pix.state_file import read_state, state_path
 from napari_ct2mri.pix2pix.step import train_step
+from napari_ct2mri.pix2pix.synchronised import synchronise
 from napari_ct2mri.pix2pix.team import Place, Team, joined, place_in_team
 
 MakePairs = Callable[..., Path]
@@ -145,6 +147,37 @@ def test_a_step_of_two_is_that_of_one(tmp_path: Path) -> None:
             for name, value in expected.items():
                 error = (shared[case][name] - value).abs().max() / (value.abs().max() + 1e-6)
                 assert error < 2e-5, (case, name, float(error))
+
+
+class _Alone(Team):
+    """Adds up what is here."""
+
+    def add_up(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 0.004)])
+def test_batch_norm_is_as_exact_as_its_numbers(dtype: torch.dtype, bound: float) -> None:
+    """Even of a gradient that is nearly all mean, of which nothing must be left."""
+    torch.manual_seed(0)
+    x = (torch.randn(8, 16, 24, 24) + 3).to(dtype)
+    grad = (torch.randn_like(x) + 10).to(dtype)
+    plain = torch.nn.BatchNorm2d(16)
+    torch.nn.init.normal_(plain.weight, 1, 0.2)
+    host = torch.nn.Sequential(deepcopy(plain))
+    synchronise(host, team := _Alone())
+    team.split(len(x))
+
+    def answers(module: torch.nn.Module, dtype: torch.dtype) -> list[torch.Tensor]:
+        leaf = x.detach().to(dtype).requires_grad_()
+        y = module(leaf)
+        y.backward(grad.to(dtype))
+        assert leaf.grad is not None
+        return [y, leaf.grad, *(p.grad for p in module.parameters() if p.grad is not None)]
+
+    exact = answers(plain.double(), torch.float64)
+    for found, expected in zip(answers(host, dtype), exact, strict=True):
+        assert (found.double() - expected).norm() < bound * expected.norm()
 
 
 def _train(pairs: Path, output: Path, *flags: str, **settings: object) -> int:

@@ -99,13 +99,15 @@ class _Normalise(torch.autograd.Function):
         )
         totals = ctx.team.add_up(torch.stack([grad_weight, grad_bias]))
         inverse = (variance + ctx.eps).rsqrt()
-        gain = (weight * inverse).to(x.dtype)[:, None, None]
+        gain = weight * inverse
         if not ctx.is_counted:
-            return grad * gain, grad_weight, grad_bias, None, None
-        # gain (grad - mean of grad - normalised x * mean of grad * normalised x)
-        slope = -weight * inverse.square() * totals[0] / count
-        offset = -weight * inverse * totals[1] / count - slope * mean
-        grad_x = _by_channel(x, slope, offset).addcmul_(grad, gain)
+            grad_x = _by_channel(grad, gain, torch.zeros_like(gain))
+            return grad_x, grad_weight, grad_bias, None, None
+        # gain (grad - mean of grad - normalised x * mean of grad * normalised x); of these only
+        # the last, small term is rounded before it is added up
+        slope = (-gain * inverse * totals[0] / count).to(x.dtype)
+        offset = -gain * totals[1] / count - slope * mean
+        grad_x = _by_channel(grad, gain, offset).addcmul_(x, slope[:, None, None])
         return grad_x, grad_weight, grad_bias, None, None
 
 
