@@ -322,6 +322,29 @@ def test_flags_that_do_not_go_together(cohort: Path, tmp_path: Path, fails: Fail
     assert "got none" in fails(*tokens, "--scheduler", "")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits open files")
+def test_workers_that_cannot_start(cohort: Path, model: Path, tmp_path: Path) -> None:
+    code = """if 1:
+        import resource, sys
+        from napari_ct2mri.app.cli import main
+        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+        sys.exit(main())
+    """
+    command = ("synthesize", cohort, tmp_path / "out", "--model", model, "--workers", 2)
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert run.returncode == 1
+    said = [line for line in run.stderr.splitlines() if line.startswith("ct2mri: ")]
+    assert len(said) == 1
+    assert "--workers 2: could not be started" in said[0]
+    assert "ask for fewer, or raise what the system allows of open files" in said[0]
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends signals to a process group")
 def test_a_local_cluster_is_heard_here_only_and_ends_with_ctrl_c(
     cohort: Path, model: Path, tmp_path: Path

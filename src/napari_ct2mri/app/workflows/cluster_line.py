@@ -73,7 +73,7 @@ def at(cluster: Cluster | None) -> Iterator[Place | None]:
     Raises
     ------
     JobError
-        If the scheduler does not answer.
+        If the scheduler does not answer, or the processes do not start.
     """
     if cluster is None:
         yield None
@@ -97,17 +97,23 @@ def at(cluster: Cluster | None) -> Iterator[Place | None]:
         # Dask's own list has MALLOC_TRIM_THRESHOLD_ in it, by which each large array is paged anew
         "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
     }
-    with _deaf_children(), dask.config.set(quiet):
-        local = LocalCluster(
-            n_workers=cluster.workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=0,  # as in the plain run, the system decides
-            silence_logs=_NOTHING,
-        )
+    try:
+        with _deaf_children(), dask.config.set(quiet):
+            local = LocalCluster(
+                n_workers=cluster.workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                memory_limit=0,  # as in the plain run, the system decides
+                silence_logs=_NOTHING,
+            )
+    except (OSError, RuntimeError) as error:  # the latter is Dask's word for the former
+        raise JobError(
+            f"--workers {cluster.workers}: could not be started ({error}); ask for fewer, or "
+            "raise what the system allows of open files, processes and memory (`ulimit -a`)"
+        ) from error
     with local, Client(local, timeout=ANSWER_S, set_as_default=False) as client:
         yield Place(client, None)
 
