@@ -237,13 +237,14 @@ def difference(one: Volume, other: Volume) -> str:
     if one.data.shape != other.data.shape:
         return f"size: {one.data.shape} vs {other.data.shape}"
     a, b, shape = one.geometry, other.geometry, one.data.shape
-    if one.is_picture or a.apart_mm(b, shape) <= _ONE_GRID * min(*a.spacing, *b.spacing):
+    limit_mm = _ONE_GRID * min(*a.spacing, *b.spacing)
+    if one.is_picture or a.apart_mm(b, shape) <= limit_mm:
         return ""
 
     def moves_mm(part: str) -> float:
-        return a.apart_mm(replace(a, **{part: getattr(b, part)}), shape)
+        return min(limit_mm, a.apart_mm(replace(a, **{part: getattr(b, part)}), shape))
 
-    part = max(("spacing", "origin", "direction"), key=moves_mm)
+    part = max(("spacing", "origin", "direction"), key=moves_mm)  # the first that would do
     unit = "" if part == "direction" else " in mm"
     return f"{part}{unit}: {_text(getattr(a, part))} vs {_text(getattr(b, part))}"
 
