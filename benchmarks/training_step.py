@@ -42,6 +42,7 @@ def slices_for(config: TrainConfig) -> SlicePairs:
         contrast=np.zeros(count, np.int64),
         patient=np.zeros(count, np.int64),
         fingerprints=(),
+        mirrored=(),
     )
 
 

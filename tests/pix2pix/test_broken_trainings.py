@@ -20,9 +20,13 @@ from napari_ct2mri.pix2pix.pairs import read_pairs
 from napari_ct2mri.pix2pix.training import train
 
 
-def test_the_same_slice_in_train_and_val_is_refused(make_pairs: MakePairs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, -1])
+def test_the_same_slice_in_train_and_val_is_refused(
+    make_pairs: MakePairs, tmp_path: Path, step: int
+) -> None:
+    """Larger, and mirrored."""
     pairs = make_pairs()
-    twin = np.kron(imread(tmp_path / "a-ct-0.png"), np.ones((2, 2), np.uint8))
+    twin = np.kron(imread(tmp_path / "a-ct-0.png")[:, ::step], np.ones((2, 2), np.uint8))
     imsave(tmp_path / "c-ct-0.png", twin, check_contrast=False)
     other = imread(tmp_path / "c-mr-0.png")
     imsave(tmp_path / "c-mr-0.png", np.kron(other, np.ones((2, 2), np.uint8)), check_contrast=False)

@@ -117,10 +117,11 @@ def with_contrasts(config: TrainConfig, contrasts: tuple[str, ...]) -> TrainConf
 
 
 def check_disjoint(slices: SlicePairs, held_out: SlicePairs | None) -> None:
-    """Refuse a CT slice that stands in both, resized or windowed, under any patient's name."""
+    """Refuse a CT slice that stands in both, changed as ``fingerprint.py`` says, under any name."""
     if held_out is None:
         return
-    if count := int(seen(held_out.fingerprints, slices.fingerprints).sum()):
+    known = slices.fingerprints
+    if count := int((seen(held_out.fingerprints, known) | seen(held_out.mirrored, known)).sum()):
         raise PairError(
             f"{count} CT slices of the val rows are slices of the train rows under another "
             "patient's name; give them one patient and one split"

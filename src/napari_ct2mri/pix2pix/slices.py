@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_ct2mri.config import ModelConfig
 from napari_ct2mri.errors import ImageError, PairError, VolumeError
-from napari_ct2mri.imaging.fingerprint import Fingerprint, fingerprint
+from napari_ct2mri.imaging.fingerprint import Fingerprint, fingerprint, mirrored
 from napari_ct2mri.imaging.head import head_mask
 from napari_ct2mri.imaging.intensity import ct_channels, mr_range, mr_to_unit
 from napari_ct2mri.imaging.io import read_volume
@@ -72,6 +72,7 @@ class SlicePairs:
     patient : (n,) int64
         Slices of one patient and contrast share a number and stand in order.
     fingerprints : n of the CT slices as they were read
+    mirrored : n of the same, mirrored
     """
 
     ct: NDArray[np.float16]
@@ -80,6 +81,7 @@ class SlicePairs:
     contrast: NDArray[np.int64]
     patient: NDArray[np.int64]
     fingerprints: tuple[Fingerprint, ...]
+    mirrored: tuple[Fingerprint, ...]
 
     def __len__(self) -> int:
         return len(self.ct)
@@ -148,6 +150,7 @@ def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
         contrast=np.concatenate([part.contrast for part in parts]),
         patient=np.concatenate([part.patient for part in parts]),
         fingerprints=tuple(f for part in parts for f in part.fingerprints),
+        mirrored=tuple(f for part in parts for f in part.mirrored),
     )
 
 
@@ -195,6 +198,7 @@ def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SliceP
         contrast=np.full(len(full), model.contrasts.index(pair.contrast)),
         patient=np.full(len(full), number),
         fingerprints=tuple(fingerprint(pair.ct.data[i], pair.ct.unit) for i in full),
+        mirrored=tuple(mirrored(pair.ct.data[i], pair.ct.unit) for i in full),
     )
     return part, empty
 
@@ -207,6 +211,7 @@ def _no_slices(model: ModelConfig) -> SlicePairs:
         np.zeros((0, side, side), bool),
         np.zeros(0, np.int64),
         np.zeros(0, np.int64),
+        (),
         (),
     )
 
