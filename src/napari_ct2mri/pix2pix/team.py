@@ -174,8 +174,9 @@ class Team:
         dist.all_gather_object(texts, what)
         if odd := [rank for rank, text in enumerate(texts) if text != texts[0]]:
             raise TrainingError(
-                f"process {odd[0]} of {self.place.size} has other slices, settings or saved epochs "
-                "than process 0; all must read the same files"
+                f"process {odd[0]} of {self.place.size} has other slices, settings, saved epochs "
+                "or numbers (bfloat16 or float32) than process 0; all must read the same files, and "
+                "--precision float32 computes alike everywhere"
             )
 
     def enlist(self, *modules: nn.Module) -> None:

@@ -281,4 +281,4 @@ def _label(reference: Reference, model: str) -> tuple[Label, tuple[str, ...]]:
     except CheckpointError as error:
         return "unknown", (f"the model cannot be asked whom it has seen: {error}",)
     ct = reference.pair.ct
-    return label_of(ct.data[reference.slices], ct.unit, *known.fingerprints), ()
+    return label_of(ct.data, ct.unit, *known.fingerprints), ()
