@@ -175,8 +175,8 @@ class Team:
         if odd := [rank for rank, text in enumerate(texts) if text != texts[0]]:
             raise TrainingError(
                 f"process {odd[0]} of {self.place.size} has other slices, settings, saved epochs "
-                "or numbers (bfloat16 or float32) than process 0; all must read the same files, and "
-                "--precision float32 computes alike everywhere"
+                "or numbers (bfloat16 or float32) than process 0; all must read the same files; "
+                "--precision float32 is the same everywhere"
             )
 
     def enlist(self, *modules: nn.Module) -> None:
