@@ -1,6 +1,6 @@
 """What a generator draws into the air beside a head.
 
-    python benchmarks/air.py --ct SERIES [SERIES ...] --model MODEL [MODEL ...]
+    python -m benchmarks.air --ct SERIES [SERIES ...] --model MODEL [MODEL ...]
 
 Of each CT in HU, model and contrast: the brightest square centimetre of MR that lies farther than
 15 mm from all that is no air, as a share of the mean MR in the head, and in how many slices such a
@@ -13,10 +13,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from benchmarks.head_rest import synthetic
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from head_rest import synthetic
 from napari_ct2mri.imaging.head import head_mask
 from napari_ct2mri.imaging.io import read_volume
 from napari_ct2mri.imaging.volume import Volume

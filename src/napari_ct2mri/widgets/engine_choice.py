@@ -16,7 +16,7 @@ from napari_ct2mri.widgets.forms import fold, narrow, plain_form, wrapped
 __all__ = ["COSTS_DB", "EngineChoice"]
 
 COSTS_DB: Mapping[str, tuple[float, float]] = {
-    "ct2mri-base": (47.0, 44.8),
+    "ct2mri-base": (42.7, 40.2),
     "ct2mri-dsp16": (52.6, 50.2),
     "ct2mri-dsp8": (44.2, 41.8),
 }
