@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import VolumeError
-from napari_ct2mri.imaging.head import head_box, head_diameter_px, head_mask
+from napari_ct2mri.imaging.head import MUCH_BESIDE, beside, head_box, head_diameter_px, head_mask
 
 SIDE = 160
 Y, X = np.mgrid[:SIDE, :SIDE].astype(float)
@@ -120,3 +120,13 @@ def test_real_pictures_show_heads_of_known_size(
     assert mask.any(axis=(1, 2)).all()
     assert smallest < head_diameter_px(mask) / grey.shape[1] < largest
     assert not mask[:, -3:, :40].any()  # where the head rests of aanlib end
+
+
+def test_what_a_cut_off_ct_lacks_is_told_from_what_is_misplaced() -> None:
+    moved = np.roll(HEAD, (5, -5), (0, 1))
+    upper_half, chin = HEAD & (Y < 75), HEAD & (Y < 125)
+    cts = np.stack([HEAD, moved, upper_half, chin, np.zeros_like(HEAD)])
+    share = beside(cts, np.stack([HEAD] * 4 + [np.zeros_like(HEAD)]))
+    assert share[[0, 1, 4]].tolist() == [0, 0, 0]
+    assert share[2] == pytest.approx(0.5 - 0.06 * SIDE * 90 / HEAD_AREA, abs=0.03)
+    assert share[3] < MUCH_BESIDE < share[2]

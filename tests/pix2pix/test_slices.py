@@ -77,6 +77,18 @@ def test_empty_slices_are_skipped_and_counted(make_pairs: MakePairs, tmp_path: P
     assert notices[0].startswith("2 slices skipped")
 
 
+def test_a_ct_that_is_cut_off_is_counted(make_pairs: MakePairs, tmp_path: Path) -> None:
+    path = make_pairs({"a": ("T2", "train")})
+    whole, _ = _load(path, _model())
+    picture = imread(tmp_path / "a-ct-1.png")
+    picture[: len(picture) // 2] = 0
+    imsave(tmp_path / "a-ct-1.png", picture, check_contrast=False)
+    slices, notices = _load(path, _model())
+    assert len(slices) == len(whole)
+    (notice,) = notices
+    assert notice.startswith("1 slice has much of the MR's head where the CT shows none")
+
+
 def test_sizes_that_differ_are_named(make_pairs: MakePairs, tmp_path: Path) -> None:
     path = make_pairs()
     imsave(tmp_path / "b-mr-0.png", np.full((32, 64), 9, np.uint8), check_contrast=False)

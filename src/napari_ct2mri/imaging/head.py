@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 from napari_ct2mri.errors import VolumeError
 from napari_ct2mri.imaging.volume import Modality, Unit
 
-__all__ = ["head_box", "head_diameter_px", "head_mask"]
+__all__ = ["MUCH_BESIDE", "beside", "head_box", "head_diameter_px", "head_mask"]
 
 Mask = NDArray[np.bool_]
+
+MUCH_BESIDE = 0.08
+"""More of an MR's head beside the CT's than misplaced pairs have: the CT is cut off there."""
+
+_BESIDE = 0.06
+"""Of a slice's width; registered pairs are off by less."""
 
 _GRID_PX = 320
 """Slices larger than this are reduced by whole factors; outlines are then good to that factor."""
@@ -67,6 +73,29 @@ def head_mask(data: NDArray[Any], unit: Unit, modality: Modality) -> Mask:
     largest = small[int(areas.argmax())]
     small[(small & largest).sum(axis=(1, 2)) < areas / 2] = False
     return _enlarge(small, factor, data.shape[1:])
+
+
+def beside(ct_head: Mask, mr_head: Mask) -> NDArray[np.float64]:
+    """The part of an MR's head, in each slice, that lies far outside of the CT's.
+
+    Parameters
+    ----------
+    ct_head, mr_head : (z, y, x)
+        By :func:`head_mask`, on one grid.
+
+    Returns
+    -------
+    (z,) float64
+        0 to 1; above ``MUCH_BESIDE`` a network would learn to draw tissue into air.
+    """
+    from scipy import ndimage
+
+    share = np.zeros(len(ct_head))
+    for k, (inside, drawn) in enumerate(zip(ct_head, mr_head, strict=True)):
+        if (drawn & ~inside).sum() > MUCH_BESIDE * drawn.sum():  # else it cannot be much
+            far = ndimage.distance_transform_edt(~inside) > _BESIDE * inside.shape[1]
+            share[k] = (drawn & far).sum() / drawn.sum()
+    return share
 
 
 def head_diameter_px(mask: Mask) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_ct2mri.config import ModelConfig
 from napari_ct2mri.errors import ImageError, PairError, VolumeError
 from napari_ct2mri.imaging.fingerprint import Fingerprint, fingerprint, mirrored
-from napari_ct2mri.imaging.head import head_mask
+from napari_ct2mri.imaging.head import MUCH_BESIDE, beside, head_mask
 from napari_ct2mri.imaging.intensity import ct_channels, mr_range, mr_to_unit
 from napari_ct2mri.imaging.io import read_volume
 from napari_ct2mri.imaging.volume import Modality, Volume, closest_axes, difference
@@ -114,7 +114,8 @@ def read_patients(pairs: PairList) -> Iterable[PatientPair]:
 def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
     """Bring every slice of ``pairs`` into the network's frame.
 
-    Slices on which the CT or the MR shows no head are skipped, and counted in a notice.
+    Slices on which the CT or the MR shows no head are skipped, and counted in a notice. So are
+    counted those that are learnt from although the CT is cut off where the MR is not.
 
     Parameters
     ----------
@@ -127,13 +128,14 @@ def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
         If no slice is left.
     """
     parts: list[SlicePairs] = []
-    skipped = done = 0
+    skipped = cut_off = done = 0
     numbers: dict[tuple[str, str], int] = {}  # several volumes of a patient share one
     for pair in read_patients(pairs):
         number = numbers.setdefault((pair.patient, pair.contrast), len(numbers))
         with _naming(pairs, pair.rows[0]):
-            part, empty = _prepare(pair, number, model)
+            part, empty, cut = _prepare(pair, number, model)
         skipped += empty
+        cut_off += cut
         done += len(pair.rows)
         if len(part):
             parts.append(part)
@@ -141,6 +143,12 @@ def load_slices(pairs: PairList, model: ModelConfig) -> Job[SlicePairs]:
     if skipped:
         slices = "1 slice" if skipped == 1 else f"{skipped} slices"
         yield Notice(f"{slices} skipped: the CT or the MR shows no head there")
+    if cut_off:
+        slices = "1 slice has" if cut_off == 1 else f"{cut_off} slices have"
+        yield Notice(
+            f"{slices} much of the MR's head where the CT shows none, cut off or black: a network "
+            "learns from such pairs to draw tissue into the air; better leave them out"
+        )
     if not parts:
         raise PairError(f"{pairs.path}: no slice shows a head both in the CT and in the MR")
     return SlicePairs(
@@ -171,8 +179,8 @@ def with_neighbours(windows: NDArray[np.float32], reach: int) -> NDArray[np.floa
     return np.concatenate([windows[(index + s).clip(0, index[-1])] for s in steps], axis=1)
 
 
-def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SlicePairs, int]:
-    """The slices of one patient in the network's frame, and how many were empty."""
+def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SlicePairs, int, int]:
+    """The slices of one patient in the network's frame; how many were empty, and cut off."""
     if model.input.neighbours and pair.ct.is_picture and None in _orders(pair.rows):
         raise PairError(
             f"patient {pair.patient!r}: neighbour slices need the column 'slice', which gives "
@@ -185,7 +193,8 @@ def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SliceP
     )
     empty = len(mr_head) - len(full)
     if not len(full):
-        return _no_slices(model), empty
+        return _no_slices(model), empty, 0
+    cut_off = int((beside(ct_head[full], mr_head[full]) > MUCH_BESIDE).sum())
     frame = fit_frame(pair.ct, model, fixed=True)
     windows = frame.take(ct_channels(pair.ct, model.input.windows))
     channels = with_neighbours(windows, model.input.neighbours)[full]  # before any slice goes
@@ -200,7 +209,7 @@ def _prepare(pair: PatientPair, number: int, model: ModelConfig) -> tuple[SliceP
         fingerprints=tuple(fingerprint(pair.ct.data[i], pair.ct.unit) for i in full),
         mirrored=tuple(mirrored(pair.ct.data[i], pair.ct.unit) for i in full),
     )
-    return part, empty
+    return part, empty, cut_off
 
 
 def _no_slices(model: ModelConfig) -> SlicePairs:
