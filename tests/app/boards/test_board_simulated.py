@@ -49,7 +49,7 @@ def test_two_programs_build_one_firmware(tmp_path: Path) -> None:
 
     with start("first") as first:
         end = time.monotonic() + 30
-        while not any(cache.rglob("firmware.elf")):
+        while not any(cache.rglob("firmware.elf.part")):
             assert time.monotonic() < end
             time.sleep(0.01)
         with start("second") as second:
