@@ -255,17 +255,6 @@ def test_a_batch_that_cannot_be_divided_is_refused_in_one_line(
     assert not output.exists()
 
 
-def test_other_slices_end_the_run_before_its_first_step(
-    make_pairs: MakePairs, tmp_path: Path
-) -> None:
-    pairs, output = make_pairs({"a": ("T2", "train")}), tmp_path / "model.safetensors"
-    with pair(tmp_path, _train_on_less, pairs, output) as two:
-        assert two.ended() == (1, 1)
-    said = "".join(two.said())
-    assert said.count("process 1 of 2 has other slices") == 1
-    assert not output.exists()
-
-
 def _train_on_less(pairs: Path, output: Path) -> int:
     """The second process reads a list that lacks a row."""
     if os.environ["RANK"] == "1":
@@ -275,21 +264,23 @@ def _train_on_less(pairs: Path, output: Path) -> int:
     return _train(pairs, output)
 
 
-def test_processors_that_would_compute_in_other_numbers_end_the_run(
-    make_pairs: MakePairs, tmp_path: Path
-) -> None:
-    pairs, output = make_pairs({"a": ("T2", "train")}), tmp_path / "model.safetensors"
-    with pair(tmp_path, _train_as_another_processor, pairs, output) as two:
-        assert two.ended() == (1, 1)
-    assert "".join(two.said()).count("process 1 of 2 has other") == 1
-    assert not output.exists()
-
-
 def _train_as_another_processor(pairs: Path, output: Path) -> int:
     """The second process gains from bfloat16."""
     found = {"avx512_bf16": os.environ["RANK"] == "1"}
     torch.cpu.get_capabilities = lambda: found
     return _train(pairs, output, epochs=1, decay_epochs=0, precision="auto")
+
+
+@pytest.mark.parametrize("train", [_train_on_less, _train_as_another_processor])
+def test_who_would_learn_another_thing_ends_the_run_before_its_first_step(
+    train: Callable[[Path, Path], int], make_pairs: MakePairs, tmp_path: Path
+) -> None:
+    pairs, output = make_pairs({"a": ("T2", "train")}), tmp_path / "model.safetensors"
+    with pair(tmp_path, train, pairs, output) as two:
+        assert two.ended() == (1, 1)
+    said = "".join(two.said())
+    assert said.count("process 1 of 2 has other slices, settings, saved epochs or numbers") == 1
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(
