@@ -28,6 +28,7 @@ __all__ = [
     "Preview",
     "Progress",
     "SlicesDone",
+    "heard",
     "run_job",
 ]
 
@@ -123,6 +124,20 @@ class SlicesDone(Event):
 
 
 Job: TypeAlias = Generator[Event, int | None, R]
+
+
+def heard(job: Job[R], on_event: Callable[[Event], None]) -> Job[R]:
+    """The same job; ``on_event`` is called with every event before it is passed on."""
+    try:
+        event = next(job)
+        while True:
+            on_event(event)
+            event = job.send((yield event))
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
+    finally:
+        job.close()
 
 
 def run_job(

@@ -24,8 +24,10 @@ from small_heads import (
 from napari_ct2mri.app.cli import main
 from napari_ct2mri.app.workflows.manifest import read_manifest
 from napari_ct2mri.imaging.io import read_volume, write_volume
-from napari_ct2mri.imaging.volume import Volume, axial_slices
+from napari_ct2mri.imaging.volume import AxisOrder, Geometry, Volume, axial_slices, closest_axes
+from napari_ct2mri.jobs import run_job
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
+from napari_ct2mri.pix2pix.synthesis import synthesize
 
 Fails = Callable[..., str]
 CPU = ("--device", "cpu")
@@ -41,6 +43,40 @@ def test_a_volume_lies_on_its_ct(model: Path, tmp_path: Path) -> None:
     assert after.modality == "MR"
     assert after.data.min() >= 0
     assert 1 < after.data.max() <= 1000
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
+@pytest.mark.parametrize(
+    ("axes", "flips"),
+    [
+        ((0, 1, 2), (False, True, True)),  # slices in their order, turned in themselves
+        ((0, 2, 1), (False, False, True)),
+        ((0, 1, 2), (True, True, False)),  # from above
+        ((2, 0, 1), (False, False, False)),  # sagittal
+    ],
+)
+def test_however_the_slices_are_stored(
+    model: Path,
+    tmp_path: Path,
+    ending: str,
+    axes: tuple[int, int, int],
+    flips: tuple[bool, bool, bool],
+) -> None:
+    """What is written as it is made is what is made as a whole, whatever the order on the disk."""
+    order = AxisOrder(axes, flips)
+    upright = Volume(np.rint(head(0)[0]).astype(np.int16), unit="HU", modality="CT")
+    steps = np.eye(3)[:, ::-1][:, list(np.argsort(axes))]
+    signs = np.where(flips, -1.0, 1.0)[np.argsort(axes)]
+    turned = Geometry(direction=tuple((steps * signs)[:, ::-1].ravel()))
+    stored = replace(upright, data=np.ascontiguousarray(order.undo(upright.data)), geometry=turned)
+    assert closest_axes(stored)[1] == order
+    file, output = tmp_path / "ct.nrrd", tmp_path / f"mr{ending}"
+    write_volume(stored, file)
+    assert main(["synthesize", str(file), str(output), "--model", str(model), *CPU]) == 0
+    ct = read_volume(file)
+    whole = run_job(synthesize(ct, load_checkpoint(model)), lambda event: None)
+    np.testing.assert_array_equal(read_volume(output).data, whole.data)
+    assert read_volume(output).geometry.is_close(ct.geometry)
 
 
 def test_one_picture(model: Path, tmp_path: Path) -> None:

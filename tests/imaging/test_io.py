@@ -472,11 +472,12 @@ def full_disk(size_bytes: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd", "a.png", "dir"])
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path, name: str) -> None:
+    says = r"(disk is full|File too large); nothing was changed"
     small = Volume(GREY[:1], unit="grey")
     write_volume(small, tmp_path / name)
     before = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
     noise = RNG.integers(0, 256, (1, 150, 150)).astype(np.uint8)
-    with full_disk(9000), pytest.raises(ImageError, match=r"disk is full.*nothing was changed"):
+    with full_disk(9000), pytest.raises(ImageError, match=says):
         write_volume(replace(small, data=noise), tmp_path / name)
     assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()} == before
     assert not [f for f in tmp_path.iterdir() if f.name[0] == "."]

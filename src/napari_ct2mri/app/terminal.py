@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from napari_ct2mri.errors import JobCancelled
 from napari_ct2mri.jobs import EpochDone, Event, Job, Notice, Progress, run_job
 from napari_ct2mri.pix2pix.team import place_in_team
+from napari_ct2mri.quiet import loud
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -149,10 +150,11 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """Write a line that stays, above the bars."""
-        if self._bars is not None:
-            self._bars.console.print(line, markup=False, highlight=False)
-        else:
-            print(line, file=sys.stderr, flush=True)
+        with loud():
+            if self._bars is not None:
+                self._bars.console.print(line, markup=False, highlight=False)
+            else:
+                print(line, file=sys.stderr, flush=True)
 
     def show(self, event: Event) -> None:
         """Show an event; pictures are for the viewer."""

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.dicom_header import Header, read_header
-from napari_ct2mri.imaging.itk import quiet
 from napari_ct2mri.imaging.regrid import SAME_PLACE_MM, Grid, Pose, plan_grid, resample
 from napari_ct2mri.imaging.series import Series, settle_modality
 from napari_ct2mri.imaging.volume import DicomSlices, Modality, Source, Unit, Volume
+from napari_ct2mri.quiet import quiet
 
 __all__ = ["Stack", "find_stacks", "read_stack"]
 

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import ImageError, VolumeError
-from napari_ct2mri.imaging.itk import open_image, quiet
+from napari_ct2mri.imaging.itk import open_image
 from napari_ct2mri.imaging.nifti import check_nifti, nan_message, unmistakable
 from napari_ct2mri.imaging.series import Series, settle_modality
 from napari_ct2mri.imaging.volume import Modality, Source, Unit, Volume, from_sitk
+from napari_ct2mri.quiet import quiet
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

@@ -24,9 +24,9 @@ from napari_ct2mri.imaging.pictures import (
 )
 from napari_ct2mri.imaging.series import Series, pick
 from napari_ct2mri.imaging.volume import Modality, Source, Volume
-from napari_ct2mri.imaging.writing import write_volume
+from napari_ct2mri.imaging.writing import growing_volume, write_volume
 
-__all__ = ["Series", "picture_files", "read_volume", "scan", "write_volume"]
+__all__ = ["Series", "growing_volume", "picture_files", "read_volume", "scan", "write_volume"]
 
 _MAX_FILES = 200_000
 _EXPECTED = "a DICOM file or folder, .nii, .nii.gz, .nrrd, .mha, .mhd, or pictures"

@@ -1,54 +1,21 @@
-"""SimpleITK as a reader that keeps quiet and fails in one line."""
+"""SimpleITK as a reader that fails in one line."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ct2mri.errors import ImageError
+from napari_ct2mri.quiet import quiet
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["MAX_VOXELS", "open_image", "quiet"]
+__all__ = ["MAX_VOXELS", "open_image"]
 
 MAX_VOXELS = 2**31
 """More than any head scan; a damaged header can claim far more than memory holds."""
-
-_one_at_a_time = threading.RLock()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Python warnings and the C and C++ readers off the terminal.
-
-    ITK, GDCM, MetaIO and OpenJPEG print to file descriptor 2, where no Python hook reaches
-    them. What matters of their complaints is said in an exception or a note instead.
-    """
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.flush()
-        try:
-            saved = os.dup(2)
-        except OSError:  # a windowed process without a terminal has nothing to redirect
-            yield
-            return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            os.close(nowhere)
 
 
 def open_image(path: Path, kind: str) -> sitk.ImageFileReader:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import ImageError
-from napari_ct2mri.imaging.itk import open_image, quiet
+from napari_ct2mri.imaging.itk import open_image
+from napari_ct2mri.quiet import quiet
 
 __all__ = ["PICTURE_ENDINGS", "picture_files", "picture_shape", "read_pictures", "to_levels"]
 

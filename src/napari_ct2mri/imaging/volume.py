@@ -33,6 +33,7 @@ __all__ = [
     "closest_axes",
     "difference",
     "from_sitk",
+    "storable",
     "to_sitk",
 ]
 
@@ -174,6 +175,11 @@ class AxisOrder:
     axes: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
 
+    @property
+    def keeps_slices(self) -> bool:
+        """Whether slices stay in their order, each turned in itself at most."""
+        return self.axes[0] == 0 and not self.flips[0]
+
     def apply(self, data: NDArray[np.generic]) -> NDArray[np.generic]:
         """Stored order to closest-axes order, (z, y, x); a view."""
         turned = data.transpose(self.axes)
@@ -293,7 +299,7 @@ def to_sitk(volume: Volume) -> sitk.Image:
     """A SimpleITK image of the same voxels on the same grid."""
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(_storable(volume.data))
+    image = sitk.GetImageFromArray(storable(volume.data))
     image.SetSpacing(volume.geometry.spacing[::-1])
     image.SetOrigin(volume.geometry.origin)
     image.SetDirection(volume.geometry.direction)
@@ -312,8 +318,8 @@ def from_sitk(image: sitk.Image, **attributes: object) -> Volume:
     return Volume(sitk.GetArrayFromImage(image), geometry, **attributes)  # type: ignore[arg-type]
 
 
-def _storable(data: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Contiguous, in native byte order, of a type that SimpleITK has."""
+def storable(data: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The same values, contiguous, in native byte order, of a type that SimpleITK has."""
     wider = {"bool": np.uint8, "float16": np.float32, "longdouble": np.float64}
     dtype = wider.get(data.dtype.name, data.dtype.newbyteorder("="))
     return np.ascontiguousarray(data, dtype=dtype)

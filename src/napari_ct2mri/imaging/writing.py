@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from errno import EISDIR, ENOSPC
+from errno import EISDIR
 from glob import escape
 from pathlib import Path, PurePath
 from shutil import rmtree
@@ -22,21 +22,13 @@ from napari_ct2mri.imaging.dicom_out import (
     check_new,
     dicom_writer,
 )
-from napari_ct2mri.imaging.formats import (
-    DICOM_ENDING,
-    KINDS,
-    NOTES_KEY,
-    VOLUME_ENDINGS,
-    ending,
-    meaning_label,
-    metadata,
-)
-from napari_ct2mri.imaging.itk import open_image, quiet
-from napari_ct2mri.imaging.nifti import read_content
+from napari_ct2mri.imaging.formats import DICOM_ENDING, VOLUME_ENDINGS, ending
 from napari_ct2mri.imaging.pictures import PICTURE_ENDINGS, to_levels
-from napari_ct2mri.imaging.volume import Volume, to_sitk
+from napari_ct2mri.imaging.volume import Volume
+from napari_ct2mri.imaging.volume_file import VolumeFile
+from napari_ct2mri.quiet import quiet
 
-__all__ = ["remove_leftovers", "write_volume"]
+__all__ = ["growing_volume", "remove_leftovers", "write_volume"]
 
 _PICTURES = (".png", ".tif", ".tiff")
 _MARK = re.compile(r"\.[0-9a-f]{8}")  # of a workshop
@@ -100,12 +92,53 @@ def write_volume(
             f"{path}: pictures hold grey levels 0..255 and no millimetres, but this volume is in "
             f"{'HU' if volume.unit == 'HU' else 'arbitrary units'}; write .nii.gz, .nrrd or .mha"
         )
-    with _beside(path, as_folder) as workshop:
-        if suffix in VOLUME_ENDINGS and not as_folder:
-            _write_whole(volume, workshop / targets[0])
-        else:
-            for slice_, name in zip(to_levels(volume.data), targets, strict=True):
-                _write_picture(slice_, workshop / name)
+    if suffix in VOLUME_ENDINGS and not as_folder:
+        with growing_volume(path, volume) as put:
+            put(volume.data)
+        return
+    with _beside(path, as_folder) as workshop, _in_one_line(path), quiet():
+        for slice_, name in zip(to_levels(volume.data), targets, strict=True):
+            _write_picture(slice_, workshop / name)
+
+
+@contextmanager
+def growing_volume(path: Path, like: Volume) -> Iterator[Callable[[NDArray[np.generic]], None]]:
+    """As :func:`write_volume`, for a volume that comes slice by slice.
+
+    What comes is written, and packed if the ending says so, in a second thread. The file appears
+    at the end of the block, whole; after an error in it there is none.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in one of ``VOLUME_ENDINGS``.
+    like : Volume
+        Its grid, the kind of its values and what they mean; the values themselves are not used.
+
+    Yields
+    ------
+    callable
+        Takes the next slices, (n, y, x).
+
+    Raises
+    ------
+    ImageError
+        If it cannot be written; what was there before is as it was.
+    """
+    with _beside(path, as_folder=False) as workshop:
+        with _in_one_line(path):
+            file = VolumeFile(workshop / path.name, like)
+        try:
+
+            def put(slices: NDArray[np.generic]) -> None:
+                with _in_one_line(path):
+                    file.put(slices)
+
+            yield put
+            with _in_one_line(path):
+                file.finish()
+        finally:
+            file.close()
 
 
 def remove_leftovers(path: Path) -> None:
@@ -141,17 +174,25 @@ def _beside(path: Path, as_folder: bool, is_new: bool = False) -> Iterator[Path]
     """
     workshop = path.parent / f".{path.name}.{uuid4().hex[:8]}"
     try:
-        workshop.mkdir(parents=True)
-        with quiet():
-            yield workshop
-        if is_new:
-            check_new(path)  # again: writing took a while
-        _publish(workshop, path if as_folder else path.parent, is_new)
+        with _in_one_line(path):
+            workshop.mkdir(parents=True)
+        yield workshop
+        with _in_one_line(path):
+            if is_new:
+                check_new(path)  # again: writing took a while
+            _publish(workshop, path if as_folder else path.parent, is_new)
+    finally:
+        rmtree(workshop, ignore_errors=True)
+
+
+@contextmanager
+def _in_one_line(path: Path) -> Iterator[None]:
+    """Whatever the disk or ITK says of ``path``, in one line."""
+    try:
+        yield
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else _SHORT
         raise ImageError(f"{path}: could not be written: {reason}; nothing was changed") from error
-    finally:
-        rmtree(workshop, ignore_errors=True)
 
 
 def _publish(workshop: Path, folder: Path, is_new: bool) -> None:
@@ -192,28 +233,8 @@ def _replace(files: Sequence[Path], folder: Path) -> None:
 def _write_dicom(volume: Volume, path: Path, derivation: Derivation | None) -> None:
     check_new(path)
     write = dicom_writer(volume, path, derivation)
-    with _beside(path, as_folder=True, is_new=True) as workshop:
+    with _beside(path, as_folder=True, is_new=True) as workshop, _in_one_line(path), quiet():
         write(workshop)
-
-
-def _write_whole(volume: Volume, path: Path) -> None:
-    import SimpleITK as sitk
-
-    image = to_sitk(volume)
-    image.SetMetaData(NOTES_KEY, meaning_label(volume))
-    sitk.WriteImage(image, str(path))
-    if KINDS[ending(path)] == "NIfTI":
-        _check_written(path)
-
-
-def _check_written(path: Path) -> None:
-    """Read a NIfTI file back: on a full disk ITK's writer breaks off without a word."""
-    try:
-        content = read_content(path, metadata(open_image(path, "NIfTI")))
-    except ImageError as error:
-        raise OSError(ENOSPC, _SHORT) from error
-    if content.found < content.expected:
-        raise OSError(ENOSPC, _SHORT)
 
 
 def _write_picture(levels: NDArray[np.uint8] | NDArray[np.uint16], path: Path) -> None:

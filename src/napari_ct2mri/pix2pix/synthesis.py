@@ -17,15 +17,15 @@ from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.intensity import ct_channels, unit_to_output
 from napari_ct2mri.imaging.volume import Volume, axial_slices, closest_axes
 from napari_ct2mri.jobs import Job, Progress, SlicesDone
+from napari_ct2mri.overlap import overlapped
 from napari_ct2mri.pix2pix.checkpoint import Checkpoint
 from napari_ct2mri.pix2pix.engines import Engine, TorchEngine, load_generator, open_engine
 from napari_ct2mri.pix2pix.frames import fit_frame
 from napari_ct2mri.pix2pix.networks import pick_device
-from napari_ct2mri.pix2pix.overlap import overlapped
 from napari_ct2mri.pix2pix.slices import with_neighbours
 from napari_ct2mri.pix2pix.spread import MEANING, SpreadDone, spread_of
 
-__all__ = ["FramedCt", "synthesize", "synthesize_with_spread"]
+__all__ = ["FramedCt", "as_synthetic", "synthesize", "synthesize_with_spread"]
 
 Floats = NDArray[np.float32]
 
@@ -96,7 +96,7 @@ def synthesize(
         result[here] = slices_
         yield SlicesDone(batch.start, result[here])
         yield Progress(here.stop, len(wanted), "slices")
-    return _output(part, order.undo(result), made)
+    return as_synthetic(part, np.ascontiguousarray(order.undo(result)), made)
 
 
 def synthesize_with_spread(
@@ -165,10 +165,22 @@ def synthesize_with_spread(
         yield SlicesDone(batch.start, result[here])
         yield SpreadDone(batch.start, spread[here])
         yield Progress(here.stop, len(wanted), "slices")
-    mr = _output(part, order.undo(result), made)
+    mr = as_synthetic(part, np.ascontiguousarray(order.undo(result)), made)
     note = f"spread of synthetic {made}, research use only: {MEANING}"
     apart = replace(mr, data=np.ascontiguousarray(order.undo(spread)), notes=(note,))
     return mr, replace(apart, modality="unknown")
+
+
+def as_synthetic(ct: Volume, data: NDArray[np.generic], contrast: str) -> Volume:
+    """What :func:`synthesize` makes of ``ct``: ``data`` in output units, (z, y, x) as the CT's."""
+    return Volume(
+        data,
+        ct.geometry,
+        "MR",
+        "grey" if ct.is_picture else "arbitrary",
+        replace(ct.source, series_uid=""),
+        (f"synthetic {contrast}, research use only",),
+    )
 
 
 class FramedCt:
@@ -214,17 +226,6 @@ def _own_engine(model: Checkpoint, published: bool, device: str) -> Engine:
 def _batches(wanted: range, size: int) -> list[range]:
     """``wanted`` in parts of ``size``, the last one perhaps shorter."""
     return [wanted[at : at + size] for at in range(0, len(wanted), size)]
-
-
-def _output(ct: Volume, data: NDArray[np.generic], contrast: str) -> Volume:
-    return Volume(
-        np.ascontiguousarray(data),
-        ct.geometry,
-        "MR",
-        "grey" if ct.is_picture else "arbitrary",
-        replace(ct.source, series_uid=""),
-        (f"synthetic {contrast}, research use only",),
-    )
 
 
 def _channels(ct: Volume, config: ModelConfig, start: int, stop: int) -> NDArray[np.float32]:

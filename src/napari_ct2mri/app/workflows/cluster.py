@@ -1,8 +1,9 @@
 """A task over many items: here, or on a cluster through Dask. The only place that knows which.
 
-A task is a callable from an item to a Job. Here its events pass by as in any job. On a cluster
-the same code runs in the workers, one item of a worker at a time, and of its events those arrive
-that must not be lost. A worker that dies has its items done again by another.
+A task is a callable from what was read of an item to a Job. Here its events pass by as in any job,
+and a second thread reads ahead. On a cluster the same code runs in the workers, one item of a
+worker at a time, and of its events those arrive that must not be lost. A worker that dies has its
+items done again by another.
 
 Names of patients and files go to workers and back inside :class:`Sealed`, whose text says nothing,
 and errors as results; so none of them is in a key, a log or a dashboard of Dask.
@@ -14,17 +15,19 @@ import os
 import pickle
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import uuid4
 
 import napari_ct2mri
 from napari_ct2mri.errors import Ct2MriError, JobError
 from napari_ct2mri.jobs import Event, Job, Kept, Notice, Progress, run_job
+from napari_ct2mri.overlap import ahead
 
 if TYPE_CHECKING:
     from dask.distributed import Client, Future
@@ -33,6 +36,9 @@ __all__ = ["FilesWritten", "Place", "Sealed", "over"]
 
 Item = TypeVar("Item")
 R = TypeVar("R")
+
+_Work: TypeAlias = tuple[Callable[[Any], Job[Any]], Callable[[Any], Iterable[Any]]]
+"""A task, and how its items are read."""
 
 _GATHER_S = 8.0  # how long a finished result may take to come
 _GLANCE_S = 0.5  # how often a waiting job looks whether it was cancelled, or a lost result is back
@@ -69,15 +75,21 @@ class FilesWritten(Event):
 _LASTING = (Notice, FilesWritten)
 
 
+def as_it_is(item: Item) -> Iterable[Item]:
+    """How an item is read of which there is nothing to be read."""
+    return (item,)
+
+
 def over(
-    task: Callable[[Item], Job[R]],
+    task: Callable[[Any], Job[R]],
     items: Sequence[Item],
     place: Place | None,
     *,
     what: str,
     size: Callable[[Item], int] = lambda _: 1,
+    read: Callable[[Item], Iterable[Any]] = as_it_is,
 ) -> Job[list[R]]:
-    """Do ``task`` for every item.
+    """Do ``task`` for everything that is read of every item.
 
     Parameters
     ----------
@@ -88,6 +100,9 @@ def over(
         By default this process, one item after the other.
     what : str
         What is counted, a plural noun; ``size`` says how many of them an item is.
+    read
+        What takes its time and is not the processor's: here it is done for the next while the task
+        works on the last. It must pickle, too, with whatever it shares with ``task``.
 
     Yields
     ------
@@ -97,7 +112,7 @@ def over(
     Returns
     -------
     list
-        In the order of the items.
+        In the order of the items, a result for each thing that was read.
 
     Raises
     ------
@@ -109,12 +124,27 @@ def over(
     """
     sizes = [size(item) for item in items]
     if place is not None:
-        return (yield from _there(task, items, place, what, sizes))
+        several = yield from _there((task, read), items, place, what, sizes)
+        return [result for results in several for result in results]
+    results: list[R] = []
+    done = 0
+    everything = ((number, each) for number, item in enumerate(items) for each in read(item))
+    with closing(ahead(everything)) as coming:
+        for number, each in coming:
+            if number > done:
+                done = number
+                yield Progress(sum(sizes[:done]), sum(sizes), what)
+            results.append((yield from task(each)))
+    if len(items) > 1:
+        yield Progress(sum(sizes), sum(sizes), what)
+    return results
+
+
+def _whole(task: Callable[[Any], Job[R]], ready: Iterable[Any]) -> Job[list[R]]:
+    """All of one item, one thing after the other."""
     results = []
-    for number, item in enumerate(items, start=1):
-        results.append((yield from task(item)))
-        if len(items) > 1:
-            yield Progress(sum(sizes[:number]), sum(sizes), what)
+    for each in ready:
+        results.append((yield from task(each)))
     return results
 
 
@@ -122,15 +152,15 @@ def over(
 
 
 def _there(
-    task: Callable[[Item], Job[R]],
+    work: _Work,
     items: Sequence[Item],
     place: Place,
     what: str,
     sizes: Sequence[int],
-) -> Job[list[R]]:
+) -> Job[list[list[Any]]]:
     """Hand out all items, and wait."""
-    sealed_task, version, run = Sealed.of(task), napari_ct2mri.__version__, uuid4().hex
-    results: dict[int, R] = {}
+    sealed_work, version, run = Sealed.of(work), napari_ct2mri.__version__, uuid4().hex
+    results: dict[int, list[Any]] = {}
     errors: dict[int, Ct2MriError] = {}
     waiting: dict[str, tuple[int, Future[Any]]] = {}  # by key
     news: SimpleQueue[Future[Any] | Notice] = SimpleQueue()
@@ -147,7 +177,7 @@ def _there(
         for index, item in enumerate(items):
             key = f"ct2mri-{uuid4().hex}"  # says nothing, unlike one that Dask makes
             which = run, index
-            future = client.submit(_work, version, which, sealed_task, Sealed.of(item), key=key)
+            future = client.submit(_work, version, which, sealed_work, Sealed.of(item), key=key)
             waiting[key] = index, future
             future.add_done_callback(news.put)
         if not client.nthreads():
@@ -262,7 +292,7 @@ def _give_up(run: str, failed: int) -> None:
     _FAILED[run] = failed
 
 
-def _work(version: str, which: tuple[str, int], task: Sealed, item: Sealed) -> Sealed:
+def _work(version: str, which: tuple[str, int], work: Sealed, item: Sealed) -> Sealed:
     """Do one item, in a worker; errors are results, so that no log of Dask names them."""
     from dask.distributed import get_worker
 
@@ -285,7 +315,8 @@ def _work(version: str, which: tuple[str, int], task: Sealed, item: Sealed) -> S
             return Sealed.of(Outcome(is_skipped=True))
         try:
             _check_version(version)
-            job = _opened_task(task.data)(item.opened())
+            task, read = _opened(work.data)
+            job = _whole(task, read(item.opened()))
             outcome.result = run_job(job, keep, is_cancelled)
         except Ct2MriError as error:
             outcome.error = error
@@ -308,11 +339,11 @@ def _check_version(expected: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _opened_task(data: bytes) -> Callable[[Any], Job[Any]]:
+def _opened(data: bytes) -> _Work:
     """The task, with all that it keeps loaded from item to item: once in a process."""
     if "OMP_NUM_THREADS" not in os.environ:  # a worker without a nanny
         import torch
 
         torch.set_num_threads(1)
-    task: Callable[[Any], Job[Any]] = pickle.loads(data)
-    return task
+    work: _Work = pickle.loads(data)
+    return work

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from napari_ct2mri.errors import ImageError, PairError
 from napari_ct2mri.imaging.formats import DICOM_ENDING, VOLUME_ENDINGS
-from napari_ct2mri.imaging.volume import Modality, Volume
+from napari_ct2mri.imaging.volume import Modality, Volume, closest_axes
+from napari_ct2mri.jobs import Event, SlicesDone
 
 if TYPE_CHECKING:
     from napari_ct2mri.imaging.dicom_out import Derivation
@@ -71,12 +72,43 @@ class Stack:
         is_folder = self.names and not _is_dicom_name(self.target)
         return self.target if is_folder else self.target.parent
 
+    @property
+    def can_grow(self) -> bool:
+        """Whether :meth:`growing` is for it: one volume file, and slices in their order."""
+        is_volume_file = not self.names and self.target.name.lower().endswith(VOLUME_ENDINGS)
+        return is_volume_file and closest_axes(self.volume)[1].keeps_slices
+
     def write(self, volume: Volume, derivation: Derivation | None = None) -> None:
         """Write what was made of this stack; each file appears whole or not at all."""
         from napari_ct2mri.imaging.io import write_volume
 
         with new_folder(self.folder):
             write_volume(volume, self.target, names=self.names or None, derivation=derivation)
+
+    @contextmanager
+    def growing(self, like: Volume) -> Iterator[Callable[[Event], None]]:
+        """Write slices while others are made; the file appears at the end of the block, whole.
+
+        Parameters
+        ----------
+        like : Volume
+            What will be made, but for its values.
+
+        Yields
+        ------
+        callable
+            Takes the events of the job that makes it.
+        """
+        from napari_ct2mri.imaging.io import growing_volume
+
+        order = closest_axes(self.volume)[1]
+        with new_folder(self.folder), growing_volume(self.target, like) as put:
+
+            def take(event: Event) -> None:
+                if isinstance(event, SlicesDone):
+                    put(order.undo(event.slices))
+
+            yield take
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
 
 from napari_ct2mri.app.workflows.cluster import FilesWritten, over
 from napari_ct2mri.app.workflows.cluster_line import Cluster, at
@@ -25,8 +27,8 @@ from napari_ct2mri.app.workflows.manifest import Run, hashed, read_manifest, rec
 from napari_ct2mri.app.workflows.models import Model, load_model
 from napari_ct2mri.errors import ConfigError, PairError
 from napari_ct2mri.imaging.formats import VOLUME_ENDINGS
-from napari_ct2mri.imaging.volume import Modality, Volume
-from napari_ct2mri.jobs import Job, Notice
+from napari_ct2mri.imaging.volume import Modality, Volume, axial_slices
+from napari_ct2mri.jobs import Event, Job, Notice, heard
 
 if TYPE_CHECKING:
     from napari_ct2mri.config import Window
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from napari_ct2mri.pix2pix.pairs import PairList
 
 __all__ = ["Synthesized", "makeable", "synthesize", "synthesize_volume"]
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,28 +159,18 @@ def synthesize(
             **engines.settings,
         }
         run = Run(model=found.name, digest=found.digest, settings=settings)
-        done = yield from _recorded(over(task, items, place, what="CTs", size=_size), run)
-    written = [each for several in done for each in several]
+
+        def record(event: Event) -> None:  # at once, whatever comes later
+            if isinstance(event, FilesWritten):
+                record_hashed(event.folder, run, event.files)
+
+        job = over(task, items, place, what="CTs", size=_size, read=task.read)
+        written = yield from heard(job, record)
     outputs = [file for each in written for file, _ in each.files]
     if spread is not None:
         outputs.append(spread)
     slices_made = sum(each.slices for each in written)
     return Synthesized(tuple(outputs), written[-1].folder / MANIFEST, found.name, slices_made)
-
-
-def _recorded(job: Job[R], run: Run) -> Job[R]:
-    """The same job; what it has written stands in the manifest at once."""
-    try:
-        while True:
-            event = next(job)
-            if isinstance(event, FilesWritten):
-                record_hashed(event.folder, run, event.files)
-            yield event
-    except StopIteration as stop:
-        result: R = stop.value
-        return result
-    finally:
-        job.close()
 
 
 def _sweep(output: Path, items: Sequence[Path | PairList], contrast: str | None) -> None:
@@ -199,7 +189,7 @@ def _sweep(output: Path, items: Sequence[Path | PairList], contrast: str | None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Synthesis:
-    """Makes and writes the MR of INPUT, or of the rows of one patient and contrast."""
+    """Reads INPUT, or the CTs of one patient and contrast; makes and writes their MR."""
 
     output: Path
     model: Model
@@ -214,49 +204,59 @@ class _Synthesis:
     patient_data: bool
     spread: Path | None
 
-    def __call__(self, item: Path | PairList) -> Job[list[FilesWritten]]:
-        """Yield each FilesWritten as soon as it is true, and return them all."""
-        if isinstance(item, Path):
-            stack = single_stack(
-                item, self.output, series=self.series, modality=self.modality, as_dicom=True
-            )
-            if self.slices is not None:
-                part = stack.names[self.slices.start : self.slices.stop]
-                stack = replace(stack, names=part)
-            read_manifest(stack.folder)  # a damaged one is said before the work, not after it
-            return [(yield from self._make(stack, stack.folder))]
-        written = []
-        for stack in pair_stacks(item, self.output, self.contrast):
-            written.append((yield from self._make(stack, self.output)))
-        return written
+    def read(self, item: Path | PairList) -> Iterator[Stack]:
+        """Each CT, and where its MR goes."""
+        if not isinstance(item, Path):
+            yield from pair_stacks(item, self.output, self.contrast)
+            return
+        stack = single_stack(
+            item, self.output, series=self.series, modality=self.modality, as_dicom=True
+        )
+        if self.slices is not None:
+            part = stack.names[self.slices.start : self.slices.stop]
+            stack = replace(stack, names=part)
+        read_manifest(stack.folder)  # a damaged one is said before the work, not after it
+        yield stack
 
-    def _make(self, stack: Stack, folder: Path) -> Job[FilesWritten]:
+    def __call__(self, stack: Stack) -> Job[FilesWritten]:
+        """Make and write one MR; yield what was written as soon as it is true, and return it."""
         from napari_ct2mri.imaging.dicom_out import Derivation
         from napari_ct2mri.imaging.io import write_volume
-        from napari_ct2mri.pix2pix.synthesis import synthesize as run_model
-        from napari_ct2mri.pix2pix.synthesis import synthesize_with_spread
+        from napari_ct2mri.pix2pix.synthesis import as_synthetic
 
         for note in stack.volume.notes:
             yield Notice(note)
-        model = self.model.checkpoint
-        made = stack.contrast or self.contrast or model.contrasts[0]
-        ct, apart = as_ct(stack.volume), None
-        how = _How(contrast=made, native=self.native, window=self.window, slices=self.slices)
-        if self.published:
-            mr = yield from run_model(ct, model, published=True, device=self.engines.device, **how)
+        made = stack.contrast or self.contrast or self.model.checkpoint.contrasts[0]
+        ct = as_ct(stack.volume)
+        job = self._run(ct, made)
+        if stack.can_grow:
+            part = axial_slices(ct, self.slices) if self.slices else ct
+            nothing = np.broadcast_to(np.float32(0), part.data.shape)
+            with stack.growing(as_synthetic(part, nothing, made)) as take:
+                mr, apart = yield from heard(job, take)
         else:
-            opened = yield from self.engines.open(model, made)
-            if self.spread is None:
-                mr = yield from run_model(ct, model, engine=opened, **how)
-            else:
-                several = synthesize_with_spread(ct, model, engines=[opened], **how)
-                mr, apart = yield from several
-        stack.write(mr, Derivation(self.model.name, made, self.patient_data))
+            mr, apart = yield from job
+            stack.write(mr, Derivation(self.model.name, made, self.patient_data))
+        folder = self.output if stack.contrast else stack.folder
         written = FilesWritten(folder, hashed(stack.outputs), len(mr.data))
         yield written
         if self.spread is not None and apart is not None:
             write_volume(apart, self.spread)
         return written
+
+    def _run(self, ct: Volume, contrast: str) -> Job[tuple[Volume, Volume | None]]:
+        """The MR, and the spread if it was asked for."""
+        from napari_ct2mri.pix2pix.synthesis import synthesize, synthesize_with_spread
+
+        model, device = self.model.checkpoint, self.engines.device
+        how = _How(contrast=contrast, native=self.native, window=self.window, slices=self.slices)
+        if self.published:
+            mr = yield from synthesize(ct, model, published=True, device=device, **how)
+            return mr, None
+        opened = yield from self.engines.open(model, contrast)
+        if self.spread is None:
+            return (yield from synthesize(ct, model, engine=opened, **how)), None
+        return (yield from synthesize_with_spread(ct, model, engines=[opened], **how))
 
 
 def _size(item: Path | PairList) -> int:

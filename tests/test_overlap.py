@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 
-from napari_ct2mri.pix2pix.overlap import overlapped
+from napari_ct2mri.overlap import ahead, overlapped
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 17])
@@ -72,4 +73,32 @@ def test_closed_it_starts_nothing_more() -> None:
     assert next(row) == 0
     row.close()
     assert len(started) <= 3
+    assert set(threading.enumerate()) <= others
+
+
+def test_ahead_gets_the_next_while_one_is_in_use() -> None:
+    meeting = threading.Barrier(2, timeout=60)
+
+    def items() -> Iterator[int]:
+        yield 0
+        meeting.wait()
+        yield 1
+
+    coming = ahead(items())
+    assert next(coming) == 0
+    meeting.wait()
+    assert list(coming) == [1]
+
+
+def test_ahead_raises_an_error_where_it_is_due_and_ends_its_thread() -> None:
+    others = set(threading.enumerate())
+
+    def items() -> Iterator[int]:
+        yield 0
+        raise ValueError("one")
+
+    coming = ahead(items())
+    assert next(coming) == 0
+    with pytest.raises(ValueError, match="one"):
+        next(coming)
     assert set(threading.enumerate()) <= others
