@@ -276,7 +276,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--list", action="store_true", help="only say what there is to do")
     other = command(spread)
     other.add_argument("--model", nargs="+", required=True, help="files or released models")
-    other.add_argument("--protocol", choices=PROTOCOLS[:-1], default="fixed")
+    other.add_argument("--protocol", choices=("fixed", *FOLDS), default="fixed")
     other.add_argument("--name", help="of the record; by default the first model's")
     third = command(pace)
     third.add_argument("--recipe", nargs="+", choices=RECIPES, default=["default"])

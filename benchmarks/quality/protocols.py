@@ -1,15 +1,18 @@
-"""Who is trained on and who is scored: the fixed split, four folds by patient, a train-fit.
+"""Who is trained on and who is scored: the fixed split, four folds by patient, and two that cheat.
 
 ``fixed`` is the split of the pair list itself: everybody outside its train rows is scored. ``cv-1``
 holds out the same patients, ``cv-2`` to ``cv-4`` share out the others, so that every patient of
 every contrast is scored once. ``train-fit`` trains on two patients with about as many pairs as the
-published figures come from, and scores those beside the patients of ``fixed``.
+published figures come from, and scores those beside the patients of ``fixed``. ``between`` learns
+from every other slice of the patients whom ``fixed`` holds out, and scores the slices between: what
+a split by slice gives, and more than a stranger's slices can.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import combinations
 
@@ -27,7 +30,7 @@ __all__ = [
 ]
 
 FOLDS = tuple(f"cv-{number}" for number in range(1, 5))
-PROTOCOLS = ("fixed", *FOLDS, "train-fit")
+PROTOCOLS = ("fixed", *FOLDS, "train-fit", "between")
 
 _CLAIMED_PAIRS = 37
 
@@ -36,6 +39,8 @@ def arrange(
     pairs: PairList, protocol: str, contrast: str | None = None, *, training: PairList | None = None
 ) -> PairList:
     """Rewrite the split column: rows to learn from are ``train``, rows to be scored ``test``.
+
+    Under ``between`` the patients who are scored get another name, as a patient stands on one side.
 
     Parameters
     ----------
@@ -57,6 +62,12 @@ def arrange(
         lists = tuple(r for r in lists[0] if r.patient in learnt), lists[1]
     train = [replace(row, split="train") for row in lists[0] if row.patient not in scored]
     test = [replace(row, split="test") for row in lists[1] if row.patient in scored]
+    if protocol == "between":
+        train += [replace(row, split="train") for row in _every_other(lists[0], scored, 1)]
+        test = [
+            replace(row, split="test", patient=f"{row.patient} between")
+            for row in _every_other(lists[1], scored, 0)
+        ]
     if not (train and test):
         raise PairError(
             f"{pairs.path}: {protocol}{f', {contrast}' if contrast else ''}, has {len(train)} rows "
@@ -133,6 +144,18 @@ def digest(rows: tuple[PairRow, ...]) -> str:
                     with part.open("rb") as stream:
                         total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()
+
+
+def _every_other(
+    rows: Iterable[PairRow], patients: frozenset[str], start: int
+) -> Iterator[PairRow]:
+    """Of each patient and contrast every second row, from the first or from the second on."""
+    groups: dict[tuple[str, str], list[PairRow]] = defaultdict(list)
+    for row in rows:
+        if row.patient in patients:
+            groups[row.patient, row.contrast].append(row)
+    for group in groups.values():
+        yield from group[start::2]
 
 
 def _train_fit_patients(train: PairList) -> frozenset[str]:

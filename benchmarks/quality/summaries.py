@@ -127,7 +127,7 @@ class Group:
 
 
 def entries(records: Sequence[Record], protocol: str) -> Group:
-    """Gather the figures of ``fixed``, of :data:`CROSS_VALIDATION` or of ``train-fit``.
+    """Gather the figures of one protocol, or of all folds for :data:`CROSS_VALIDATION`.
 
     Trivial predictors come from one record of each protocol; they are the same in all.
 

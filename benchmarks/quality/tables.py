@@ -23,6 +23,12 @@ from napari_ct2mri.errors import ConfigError
 __all__ = ["BEGIN", "END", "tables", "write_block"]
 
 BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
+_BETWEEN = (
+    "### What it cannot reach: slices between those it learnt\n\nThe patients of the fixed split, "
+    "every other slice of whom was learnt from, scored on the slices between. No figure for a "
+    "stranger: with the neighbours' pairs a network knows the patient, the contrast of the very "
+    "scan, and how its pairs are misplaced. (The nearest CT is a neighbour of the same patient.)"
+)
 _PATIENT_FIGURES = (
     "head_psnr_fitted",
     "head_psnr",
@@ -63,6 +69,7 @@ def tables(records: Sequence[Record], folder: Path, beside: Path) -> str:
         _means(crossed, "### Cross-validation: four folds by patient"),
         against_classic(fixed, crossed),
         claim(entries(records, "train-fit")),
+        _means(entries(records, "between"), _BETWEEN),
         ablation(fixed, crossed),
         _paces(sorted(folder.glob("pace.*.json")), beside),
         _spreads(sorted(folder.glob("spread.*.json")), beside),

@@ -76,6 +76,18 @@ def test_train_fit_learns_two_patients_with_the_claimed_number_of_pairs() -> Non
     assert {p for p, _ in tested} == {"atlas-7", "city-7"}
 
 
+def test_between_learns_every_other_slice_and_scores_the_rest() -> None:
+    pairs = pair_list()
+    rows = arrange(pairs, "between")
+    train, test = rows.where("train").rows, rows.where("test").rows
+    scored = (("atlas-7", "T2"), *(("city-6", c) for c in ("T1", "FLAIR")))
+    scored += tuple(("city-7", c) for c in ("T1", "T2"))
+    assert shown(rows, "test") == {(f"{p} between", c): 10 for p, c in scored}
+    assert not {row.mr for row in train} & {row.mr for row in test}
+    assert {row.mr for row in (*train, *test)} == {row.mr for row in pairs.rows}
+    assert {row.slice_index for row in test} == set(range(0, 20, 2))
+
+
 def test_images_to_train_on_may_come_from_another_list() -> None:
     pairs = pair_list()
     better = replace(pairs, rows=tuple(replace(r, mr=Path("aligned") / r.mr) for r in pairs.rows))
