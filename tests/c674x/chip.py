@@ -11,11 +11,12 @@ from collections import deque
 
 from .machine import Machine
 
-UART2, EDMA, PSC = 0x01D0_D000, 0x01C0_0000, 0x01C1_0000
+UART2, EDMA, TRANSFERS, PSC = 0x01D0_D000, 0x01C0_0000, 0x01C0_8000, 0x01C1_0000
 L2, L2_BYTES, MAR192 = 0x1180_0000, 0x40000, 0x0184_8300
 RECEIVE, SEND = 30, 31  # EDMA3's events of UART2
 OVERRUN, FRAMING = 0x02, 0x08
 THIRTEEN = 0x10000  # samples a bit, CT_UART_13
+FLIGHT = 100  # cycles from a set that moves on to the byte that lies there
 _FIFO = 16
 _NO_LINK = 0xFFFF
 _SET = struct.Struct("<IIHHIhhHHhhHH")  # OPT SRC ACNT BCNT DST SRCBIDX DSTBIDX LINK RELOAD ...
@@ -56,17 +57,36 @@ class Psc:
 
 
 class Edma:
-    """Channel controller 0: single bytes, an event each, linked sets."""
+    """Channel controller 0 and transfer controller 0: single bytes, an event each, linked sets.
+
+    A byte for memory lands :data:`FLIGHT` cycles after its set has moved on.
+    """
 
     def __init__(self, machine: Machine, psc: Psc) -> None:
         self.machine, self.psc = machine, psc
         self.sets = bytearray(128 * 32)
         self.events = self.enabled = self.secondary = self.missed = self.pending = 0
         self.moved = 0
+        self.flying: deque[tuple[int, int, int]] = deque()  # cycle of landing, address, byte
+
+    def land(self) -> None:
+        """Store what is due by now."""
+        while self.flying and self.flying[0][0] <= self.machine.state.cycle:
+            _, address, byte = self.flying.popleft()
+            assert L2 <= address < L2 + L2_BYTES, "outside of L2, where nothing keeps it coherent"
+            self.machine.bytes_at(address, 1)[0] = byte
+
+    def load_transfers(self, address: int, size: int) -> int:
+        """TCSTAT: a write is on its way, or nothing is."""
+        assert (address - TRANSFERS, size) == (0x100, 4)
+        assert self.psc.is_on, "EDMA3 is off"
+        self.land()
+        return 0x100 | (0x14 if self.flying else 0)
 
     def load(self, address: int, size: int) -> int:
         assert size == 4
         assert self.psc.is_on, "EDMA3 is off"
+        self.land()
         offset = address - EDMA
         if offset >= 0x4000:
             return int(struct.unpack_from("<I", self.sets, offset - 0x4000)[0])
@@ -89,6 +109,8 @@ class Edma:
         elif offset == 0x1030:
             self.enabled |= value
             self._serve()
+        elif offset == 0x24C:
+            assert value == 0, "a queue of another transfer controller"
         else:
             assert offset == 0x1010, hex(offset)
             for channel in (RECEIVE, SEND):
@@ -140,8 +162,7 @@ class Edma:
         if address == UART2:
             self.uart.give(byte)
         else:
-            assert L2 <= address < L2 + L2_BYTES, "outside of L2, where nothing keeps it coherent"
-            self.machine.bytes_at(address, 1)[0] = byte
+            self.flying.append((self.machine.state.cycle + FLIGHT, address, byte))
 
 
 class Uart:
@@ -248,6 +269,10 @@ class Uart:
                 self.edma.event(SEND)
 
 
+def _refuse(address: int, size: int, value: int) -> None:
+    raise AssertionError(f"0x{address:08x} cannot be written")
+
+
 class Chip:
     """A C6748 with a program in it, and a line of a rate."""
 
@@ -258,6 +283,7 @@ class Chip:
         self.uart = Uart(self.edma)
         machine.window(UART2, 0x1000, self.uart.load, self.uart.store)
         machine.window(EDMA, 0x8000, self.edma.load, self.edma.store)
+        machine.window(TRANSFERS, 0x400, self.edma.load_transfers, _refuse)
         machine.window(PSC, 0x1000, self.psc.load, self.psc.store)
         machine.state.pc = machine.program.symbols["_start"]
 
@@ -265,6 +291,7 @@ class Chip:
         """So many byte times; in each a byte leaves, and one of ``arriving`` comes."""
         for number in range(max(count, len(arriving))):
             self.machine.step(self.machine.state.pc, self.cycles_per_byte)
+            self.edma.land()
             self.uart.leave()
             if number < len(arriving):
                 self.uart.arrive(arriving[number])

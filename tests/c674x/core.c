@@ -295,6 +295,12 @@ static bool write_control(struct machine *m, const struct instruction *i, int wh
         return true;
     case TSCL: /* any value starts the counter, which runs here from the beginning */
         return true;
+    case CSR:
+        m->csr = value;
+        return value & 1 ? fail(m, i->address, "interrupts (CSR = 0x%x)", value) : true;
+    case IER:
+        m->ier = value;
+        return value ? fail(m, i->address, "interrupts (IER = 0x%x)", value) : true;
     default:
         return fail(m, i->address, "this control register cannot be written");
     }
@@ -306,6 +312,8 @@ static bool read_control(struct machine *m, const struct instruction *i, int whi
     switch (which) {
     case AMR: *value = 0; return true;
     case RILC: *value = m->rilc; return true;
+    case CSR: *value = m->csr; return true;
+    case IER: *value = m->ier; return true;
     case TSCL: *value = (uint32_t)now; return true;
     case TSCH: *value = (uint32_t)(now >> 32); return true;
     default: return fail(m, i->address, "this control register cannot be read");

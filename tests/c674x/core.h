@@ -23,7 +23,7 @@ enum { DUE = 8 };          /* results in flight land at most 4 cycles ahead */
 enum { LOOP_CYCLES = 48, LOOP_INTERVAL = 14 };
 
 enum kind { NOTHING, REGISTER, PAIR, CONSTANT, CONTROL };
-enum control { AMR, ILC, RILC, TSCL, TSCH };
+enum control { AMR, ILC, RILC, TSCL, TSCH, CSR, IER };
 
 struct operand {
     int32_t kind;          /* enum kind */
@@ -79,6 +79,7 @@ struct loop {
 struct machine {
     uint32_t reg[REGISTERS];
     uint32_t ilc, rilc;
+    uint32_t csr, ier;
     uint64_t ilc_written;      /* cycle of the last MVC to ILC, plus one */
     uint64_t cycle, stalls;    /* counted under ideal memory; a stall is not among the cycles */
     uint64_t packets, instructions;

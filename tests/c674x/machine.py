@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 STOP = 0xFFFF_0000  # the return address by which a called function comes back
 STACK, STACK_BYTES = 0x0080_0000, 0x10000
 UNITS = ("L1", "L2", "S1", "S2", "D1", "D2", "M1", "M2")
-CONTROLS = ("amr", "ilc", "rilc", "tscl", "tsch")
+CONTROLS = ("amr", "ilc", "rilc", "tscl", "tsch", "csr", "ier")
 NOTHING, REGISTER, PAIR, CONSTANT, CONTROL = range(5)
 LOOP_CYCLES = 48
 KEPT = [*range(10, 16), *range(42, 48)]  # A10..A15, B10..B15 survive a call (C6000 EABI)
@@ -85,6 +85,8 @@ class State(ctypes.Structure):
         ("reg", ctypes.c_uint32 * 64),
         ("ilc", ctypes.c_uint32),
         ("rilc", ctypes.c_uint32),
+        ("csr", ctypes.c_uint32),
+        ("ier", ctypes.c_uint32),
         ("ilc_written", ctypes.c_uint64),
         *((name, ctypes.c_uint64) for name in ("cycle", "stalls", "packets", "instructions")),
         ("packet", ctypes.c_uint32),

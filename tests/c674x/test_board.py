@@ -25,7 +25,7 @@ from .machine import Machine, Program
 from .toolchain import tool
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "firmware"))
-from host_end import RATE, RESET, Client, is_all
+from host_end import RATE, RESET, STATS, Client, is_all
 from random_models import boxed, random_model
 
 DDR = {0xC000_0000: 1 << 27}
@@ -115,3 +115,4 @@ def test_the_rate_changes_once_the_answer_is_out(pushed: Client, chip: Chip) -> 
         chip.pass_byte_times(10)
         assert chip.uart.divisor == divisor
         assert pushed.hello().status == 0
+        pushed.ask(STATS, b"\0")

@@ -168,7 +168,9 @@ FORBIDDEN = [
     ("\tbnop .S2 b5,5", "not at an execute packet"),
     ("\taddsp .L1 a1,a2,a3", "not known here"),
     ("\tidle", "not known here"),
-    ("\tmvc .S2 ier,b1", "not known here"),
+    ("\tmvc .S2 istp,b1", "not known here"),
+    ("\tmvk .S2 1,b1\n\tmvc .S2 b1,csr", "interrupts"),
+    ("\tmvk .S2 2,b1\n\tmvc .S2 b1,ier", "interrupts"),
     ("\tldw .D2T2 *b4,b1", "outside every region"),
     ("x:\tb .S1 x\n\tnop 5", "still running"),
 ]

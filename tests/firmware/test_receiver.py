@@ -293,16 +293,97 @@ def test_a_rate_that_is_not_heard_is_left_again(library: ctypes.CDLL) -> None:
     assert board.rate == 2_000_000
 
 
-def test_a_rate_that_is_heard_stays(library: ctypes.CDLL) -> None:
+def test_hello_alone_makes_no_rate_stay(library: ctypes.CDLL) -> None:
+    """Who asks nothing else has perhaps not heard the answers."""
     board = board_with(library)
     client = Client(to_library(board))
     client.ask(link.RATE, struct.pack("<I", 921600))
+    for session in range(5):
+        board.tick(400)
+        client.hello(session)
+    say(board, frame(link.STATS | 0x80, 1, bytes(18)), frame(link.ERROR, 1, bytes(7)))  # echoes
+    board.tick(499)
+    assert board.rate == 921600
+    board.tick(2)
+    assert board.rate == 115200
+
+
+def settled(library: ctypes.CDLL, rate: int = 921600) -> tuple[CBoard, Client]:
+    """A board at another rate than its first, for good."""
+    board = board_with(library)
+    client = Client(to_library(board))
+    client.ask(link.RATE, struct.pack("<I", rate))
     client.hello()
-    board.tick(10_000)
+    client.ask(link.STATS, b"\0")
+    return board, client
+
+
+def test_a_rate_at_which_more_is_heard_than_hello_stays(library: ctypes.CDLL) -> None:
+    board, client = settled(library)
+    board.tick(1_000_000)
     assert board.rate == 921600
     client.ask(link.RATE, struct.pack("<I", 115200))
     board.tick(501)
     assert board.rate == 921600  # back to the one before, not to the first
+
+
+def test_a_refused_request_is_heard_too(library: ctypes.CDLL) -> None:
+    board = board_with(library)
+    client = Client(to_library(board))
+    client.ask(link.RATE, struct.pack("<I", 921600))
+    assert refused(lambda: client.ask(link.TEST))[0] == 7
+    board.tick(10_000)
+    assert board.rate == 921600
+
+
+NOISES = [bytes(12), b"\xa5" * 12, b"\x05abc\0", b"\x01"]
+"""What a host that calls at another rate may read as: breaks, bytes, broken frames."""
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_raised_rate_is_left_where_only_noise_comes(library: ctypes.CDLL, noise: bytes) -> None:
+    board, client = settled(library)
+    stats = frame(link.STATS, 2, b"\0")
+    for _ in range(5):
+        assert board.feed(noise) == b""
+        assert board.rate == 921600
+        board.tick(490)
+    assert board.feed(noise) == b""
+    board.tick(1)
+    assert board.rate == 115200
+    board.tick(10_000)
+    assert board.rate == 115200
+    say(board, stats)  # the reader begins anew, whatever the noise began
+    assert client.hello(9).session == 9
+
+
+def test_a_rate_that_serves_is_not_left_for_some_noise(library: ctypes.CDLL) -> None:
+    board, client = settled(library)
+    for number in range(100):  # a frame now and then
+        board.feed(b"\xa5" * 3)
+        board.tick(400)
+        if number % 4 == 3:
+            say(board, b"\0" + frame(link.HELLO, 0, struct.pack("<BI", 1, number)))
+    for _ in range(20):  # seldom
+        board.feed(b"\xa5")
+        board.tick(1001)
+    assert board.rate == 921600
+    board.feed(b"\0")
+    board.tick(600_000)  # silence, as of a host that waits for a person
+    assert client.hello(7).session == 7
+    assert board.rate == 921600
+
+
+def test_a_board_at_its_first_rate_stays_there(library: ctypes.CDLL) -> None:
+    board = board_with(library)
+    client = Client(to_library(board))
+    client.hello()
+    before = say(board, frame(link.STATS, 1, b"\0"))
+    for _ in range(20):
+        board.feed(b"\0\0\xa5\0")
+        board.tick(300)
+    assert board.rate == 115200
+    assert say(board, frame(link.STATS, 1, b"\0")) == before  # still remembered
 
 
 def test_what_was_said_at_the_old_rate_does_not_count_at_the_new(library: ctypes.CDLL) -> None:
@@ -319,6 +400,7 @@ def test_reset_answers_then_starts_again(library: ctypes.CDLL, box: Container) -
     client.begin(pack(box))
     client.ask(link.RATE, struct.pack("<I", 921600))
     client.hello()
+    assert board.rate == 921600
     client.ask(link.RESET)
     assert board.rate == 115200
     assert client.hello().status == 0
@@ -481,6 +563,33 @@ def test_a_refused_model_leaves_the_old_one(library: ctypes.CDLL, box: Container
         board.power_cycle()
         assert client.hello().digest == hashlib.sha256(old).digest()
         assert client.test() == 0
+
+
+def test_an_old_model_that_reads_otherwise_by_then_runs_no_more(
+    library: ctypes.CDLL, box: Container
+) -> None:
+    """The refused model has taken its place in memory, and the store has lost it meanwhile."""
+    board = board_with(library, box)
+    client = Client(to_library(board))
+    client.send_network(box.golden[0])
+    client.run()
+    kept = bytes(board.slot(0)[:100])
+    board.slot(0)[:6] = b"MI2RCT"
+    refused_one = altered(pack(box), 20, struct.pack("<I", 1 << 19))  # arena: more than there is
+    assert refused(lambda: client.push(refused_one))[0] == 9
+    hello = client.hello()
+    assert (hello.status, hello.active, hello.size) == (102, 0xFF, 0)
+    ways = (client.test, client.run, lambda: client.send_network(box.golden[0]))
+    assert [refused(call)[0] for call in ways] == [7] * 3
+    assert board.slot(0)[:6] == b"MI2RCT"  # it is still spared
+    board.slot(0)[:100] = kept
+    board.power_cycle()
+    assert client.hello().status == 0
+    board.slot(0)[:6] = b"MI2RCT"
+    assert refused(lambda: client.push(refused_one))[0] == 9
+    client.push(pack(box))  # a push mends it
+    client.send_network(box.golden[0])
+    assert np.array_equal(decode(client.run()[0], (16, 24), np.uint8), box.golden[1])
 
 
 @pytest.mark.parametrize("is_flash", [True, False])

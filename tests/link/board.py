@@ -1,7 +1,8 @@
 """A board in Python, for the host's tests: what docs/link-protocol.md asks, and nothing more.
 
 Its store is memory, its network a function. The C receiver has the same three calls: ``feed``,
-``tick``, ``power_cycle``.
+``tick``, ``power_cycle``. Its UART has a rate, ``baud``, where it was given ``rates``: who feeds it
+what was sent at another must make noise of that (``lines.garbled``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ HELLO, RATE, BEGIN, WRITE, COPY, HASH, COMMIT, RUN, SLICE, STATS, TEST, RESET = 
 READ = 0x0E
 ACK, MR, ERROR = 0x84, 0x89, 0xFF
 RANGE, ORDER, SIZE, NO_MODEL, DIGEST, KIND, CODEC, RATE_ = 4, 5, 6, 7, 8, 12, 13, 14
+TRIAL_MS, DEAF_MS, PAUSE_MS = 500, 2000, 1000  # L6
 
 Network = Callable[[list[NDArray[np.generic]]], NDArray[np.uint8]]
 Decode = Callable[[bytes, tuple[int, int], type], NDArray[np.generic]]
@@ -105,27 +107,65 @@ class Board:
         self.mrs: dict[int, bytes] = {}
         self.outbox: deque[bytes] = deque()  # of an MR
         self.held: list[bytes] = []
-        self.baud = 115200
+        self.baud: int | None = self.rates[0] if self.rates else None
+        self.asked: int | None = None  # a rate, once its answer is out
+        self.trial: tuple[int, float] | None = None  # the rate before, and since when
+        self.noise: tuple[float, float] | None = None  # first and last bytes since the last frame
         whole = [i for i in (0, 1) if self.slots[i].is_whole()]
         self.active = max(whole, key=lambda i: self.slots[i].record[0], default=None)
 
     def tick(self, ms: float) -> bytes:
         """Time passes; what the board says meanwhile: a frame of an MR, an answer behind all."""
         self.ms += ms
+        self._settle()
         if self.busy is not None and self.ms >= self.busy[0]:
             _, body, kind, seq, payload = self.busy
             self.busy = None
             said = self._finish(body, kind, seq, payload)
             held, self.held = self.held, []
-            return said + b"".join(self._take(coded) for coded in held)
+            return said + self._take_all(held)
         return self.outbox.popleft() if self.outbox else b""
 
     def feed(self, data: bytes) -> bytes:
         """Bytes arrive; what the board answers."""
         if not self.is_on:
             return b""
+        self._settle()
+        if data:
+            is_new = self.noise is None or self.ms - self.noise[1] > PAUSE_MS
+            self.noise = (self.ms if is_new else self.noise[0], self.ms)
         *frames, self.rest = (self.rest + data).split(b"\0")
-        return b"".join(self._take(coded) for coded in frames if coded)
+        return self._take_all([coded for coded in frames if coded])
+
+    def _take_all(self, frames: list[bytes]) -> bytes:
+        """Frames up to a change of rate: what came at the old one is no word at the new."""
+        said = b""
+        for coded in frames:
+            said += self._take(coded)
+            if self.asked is not None:
+                self.trial = (self.baud, self.ms)
+                self.baud, self.asked, self.rest, self.noise = self.asked, None, b"", None
+                break
+        return said
+
+    def _settle(self) -> None:
+        """Leave a rate at which no host is heard (L6)."""
+        is_deaf = self.noise is not None and self.noise[1] - self.noise[0] > DEAF_MS
+        if self.trial is not None:
+            if self.ms - self.trial[1] > TRIAL_MS:
+                self._go_back(self.trial[0])
+        elif is_deaf and self.rates and self.baud != self.rates[0]:
+            self._go_back(self.rates[0])
+
+    def _go_back(self, baud: int) -> None:
+        self.baud, self.trial, self.noise = baud, None, None
+        self.rest, self.remembered = b"", (b"", b"")
+
+    def _hear(self, kind: int) -> None:
+        """A frame: of a host that is heard, or of one that hears, too."""
+        self.noise = None
+        if self.trial is not None and not kind & 0x80:
+            self.trial = (self.trial[0], self.ms) if kind == HELLO else None
 
     def _take(self, coded: bytes) -> bytes:
         if self.held:  # behind a RUN that waits
@@ -138,6 +178,7 @@ class Board:
         if len(body) < 6 or zlib.crc32(body[:-4]) != struct.unpack("<I", body[-4:])[0]:
             self.counts["dropped"] += 1
             return b""
+        self._hear(body[0])
         kind, seq, payload = body[0], body[1], body[2:-4]
         if kind in (WRITE, SLICE):
             take = self._write if kind == WRITE else self._slice
@@ -215,7 +256,7 @@ class Board:
         (rate,) = struct.unpack("<I", payload)
         if rate not in self.rates:
             raise Refusal(RATE_)
-        self.baud = rate
+        self.asked = rate
         return b""
 
     def _stats(self, payload: bytes) -> bytes:

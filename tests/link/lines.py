@@ -12,7 +12,10 @@ from napari_ct2mri.link.transport import LineLost
 
 
 class End(Protocol):
-    """A board's end: this reference in Python, or the C receiver."""
+    """A board's end: this reference in Python, or the C receiver.
+
+    One that has a ``baud`` that is not None hears, and is heard, at that rate alone.
+    """
 
     def feed(self, data: bytes) -> bytes: ...
     def tick(self, ms: float) -> bytes: ...
@@ -40,6 +43,13 @@ _QUIET = Faults()
 _PAUSE_S = 0.001  # between two looks at a board that is silent
 
 
+def garbled(data: bytes, sent_at: int, read_at: int) -> bytes:
+    """What a UART of another rate makes of it: breaks of the slow, pieces of the fast."""
+    if sent_at < read_at:
+        return bytes(len(data))
+    return bytes(byte ^ 0xA5 for byte in data[:: -(-sent_at // read_at)])
+
+
 class VirtualLine:
     """A line of a rate and a latency in virtual time, with a board at its other end.
 
@@ -64,7 +74,8 @@ class VirtualLine:
         self.cuts = 0
         self._chance = Random(seed)
         self._order = itertools.count()
-        self._events: list[tuple[float, int, bool, bytes]] = []  # when, order, to board?, bytes
+        # when, order, to board?, bytes, the rate at which they were sent
+        self._events: list[tuple[float, int, bool, bytes, int | None]] = []
         self._free_at = {True: 0.0, False: 0.0}  # when the wire of each direction is idle
         self._last_at = {True: 0.0, False: 0.0}
         self._ticked = self._poll_at = 0.0
@@ -108,25 +119,35 @@ class VirtualLine:
 
     def _poll(self) -> None:
         """The board's wire is idle: has it more to say? Asked ever more seldom."""
+        baud = self.board_baud  # of an answer to RATE, too
         said = self.board.tick((self.time - self._ticked) * 1000)
         self._ticked = self.time
         self._pause_s = _PAUSE_S if said else min(self._pause_s * 1.05, 0.1)
         self._poll_at = self.time + self._pause_s
-        self._say(said)
+        self._say(said, baud)
 
     def _deliver(self) -> None:
         while self._events and self._events[0][0] <= self.time:
-            _, _, to_board, data = heapq.heappop(self._events)
+            _, _, to_board, data, sent_at = heapq.heappop(self._events)
+            baud = self.board_baud
+            read_at = baud if to_board else self.baud
+            if None not in (sent_at, read_at) and sent_at != read_at:
+                data = garbled(data, sent_at, read_at)
             if to_board:
-                self._say(self.board.feed(data))
+                self._say(self.board.feed(data), baud)
                 self._pause_s = _PAUSE_S
             else:
                 self._inbox += data
                 self.received += len(data)
 
-    def _say(self, said: bytes) -> None:
+    @property
+    def board_baud(self) -> int | None:
+        """The rate of the board's end; None where it takes any."""
+        return getattr(self.board, "baud", None)
+
+    def _say(self, said: bytes, baud: int | None) -> None:
         if said:
-            self._put(False, said)
+            self._put(False, said, baud)
             self._poll_at = self._free_at[False]
 
     def _accept(self, data: bytes) -> int:
@@ -141,11 +162,12 @@ class VirtualLine:
             return 0
         taken = min(len(data), room)
         self.sent += taken
-        self._put(True, data[:taken])
+        self._put(True, data[:taken], None if self.board_baud is None else self.baud)
         return taken
 
-    def _put(self, to_board: bool, data: bytes) -> None:
-        """Bytes onto the wire: each piece meets its fate."""
+    def _put(self, to_board: bool, data: bytes, baud: int | None) -> None:
+        """Bytes onto the wire, sent at ``baud`` (None: any end hears them): each piece meets its
+        fate."""
         size = self.faults.piece if self.faults != _QUIET else 512
         for piece in (data[i : i + size] for i in range(0, len(data), size)):
             start = max(self.time, self._free_at[to_board])
@@ -156,7 +178,7 @@ class VirtualLine:
                 at += self._chance.random() * self.faults.delay_s
             at = self._last_at[to_board] = max(at, self._last_at[to_board])
             for fated in self._fate(piece):
-                heapq.heappush(self._events, (at, next(self._order), to_board, fated))
+                heapq.heappush(self._events, (at, next(self._order), to_board, fated, baud))
 
     def _fate(self, piece: bytes) -> list[bytes]:
         self.is_severed |= self._happens(self.faults.sever)

@@ -39,7 +39,7 @@ def chunks_of(sizes: list[int]) -> list[Chunk]:
 
 
 def test_hello_says_who_is_there():
-    hello = connect(Board(rates=(115200, 921600))).hello
+    hello = connect(Board(rates=(115200, 921600)), baud=115200).hello
     assert (hello.protocol, hello.board, hello.window) == (1, "reference", 16)
     assert hello.status == Number.NO_MODEL
     assert hello.active is None

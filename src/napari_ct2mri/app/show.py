@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -154,7 +155,7 @@ def exported(result: Exported) -> None:
     print(f"{result.container}: SHA-256 {result.digest}")
     board = result.budget.board
     if board.needs:
-        print(f"next: ct2mri build {result.folder} --board {board.name}")
+        print(f"next: ct2mri build {_quoted(result.folder)} --board {board.name}")
 
 
 def built(result: Built) -> None:
@@ -164,9 +165,9 @@ def built(result: Built) -> None:
     print(f"{result.program}: {result.size_bytes} bytes, for {result.board}")
     folder = result.program.parents[2]
     if result.board in SIMULATED:
-        print(f"next: ct2mri board --board {result.board} --project {folder}")
+        print(f"next: ct2mri board --board {result.board} --project {_quoted(folder)}")
     else:
-        print(f"next: ct2mri boot {folder} --port PORT")
+        print(f"next: ct2mri boot {_quoted(folder)} --port PORT")
 
 
 def boards(known: Collection[Board]) -> None:
@@ -184,7 +185,7 @@ def running(board: Running) -> None:
     print(board.port, flush=True)
     print(
         f"{board.board} is running; its models are kept in {board.store}\n"
-        f"next: ct2mri push DIR --port {board.port}    Ctrl-C here ends it",
+        f"next: ct2mri push DIR --port {_quoted(board.port)}    Ctrl-C here ends it",
         file=sys.stderr,
         flush=True,
     )
@@ -234,7 +235,7 @@ def asked(result: Asked) -> None:
 def booted(result: Booted, port: str) -> None:
     """Print that the program runs, and what to do next."""
     print(f"{result.hello.board} runs {result.program}: {result.image_bytes} bytes loaded")
-    print(f"next: ct2mri push DIR --port {port}")
+    print(f"next: ct2mri push DIR --port {_quoted(port)}")
 
 
 def pushed(result: Pushed) -> None:
@@ -321,7 +322,7 @@ def _board_sentence(stats: BoardStats) -> str:
         f"{stats.fps:.1f} slices a second, computing {stats.slice_us / 1e3:.1f} ms, latency "
         f"{stats.latency_s * 1e3:.0f} ms; line {stats.sent_rate / 1e3:.1f} kB/s out, "
         f"{stats.received_rate / 1e3:.1f} in ({use}); {stats.dropped} frames dropped, "
-        f"{stats.overrun} bytes overrun"
+        f"{stats.overrun} overruns"
     )
 
 
@@ -376,6 +377,11 @@ def _series_lines(found: Found) -> list[str]:
         low, high = found.values
         lines.append(f"    values    {low:g} to {high:g} {found.unit}")
     return lines + [f"    note      {problem}" for problem in found.problems]
+
+
+def _quoted(word: object) -> str:
+    """As a shell takes it."""
+    return shlex.quote(str(word))
 
 
 def _count(number: int, what: str) -> str:

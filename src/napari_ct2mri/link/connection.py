@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from napari_ct2mri.errors import LinkError
@@ -27,18 +28,27 @@ from napari_ct2mri.link.messages import (
     board_error,
     take,
 )
-from napari_ct2mri.link.session import Exchange, Session, Stream
+from napari_ct2mri.link.session import Exchange, NoAnswer, Session, Stream
 from napari_ct2mri.link.transport import RESET_BAUD
 
-__all__ = ["LONG_S", "Connection", "Line"]
+__all__ = ["CALL_S", "LONG_S", "Connection", "Line", "RateError"]
 
 LONG_S = 120.0
 """How long a board may compute or look through its store (COMMIT, TEST, RUN)."""
 
+CALL_S = 4.0
+"""How long a board is called at its first rate: one at another takes 2 s to go back to it (L6)."""
+
 _CLOSE_S = 1.0  # a board may take to go back to its first rate
 _STEP_S = 0.1  # at most between two looks at whether a person has cancelled
-_SETTLE_S, _TRY_S, _FALL_BACK_S = 0.02, 0.4, 0.5  # around a change of rate (L6)
+_SETTLE_S, _TRY_S = 0.02, 0.4  # around a change of rate (L6)
+_QUIET_S = 0.6  # until a board that has heard HELLO has surely gone back
+_BEFORE_S = 1.0  # for a board that has gone back to another rate than the first
 _AHEAD_S = 0.15  # of bytes in the air: the latency of an adapter both ways, and the board's work
+
+
+class RateError(LinkError):
+    """A rate at which the board is not heard; it was found again at another."""
 
 
 class Line(Protocol):
@@ -153,9 +163,10 @@ class Connection:
 
         Raises
         ------
+        RateError
+            If the board is not heard at it, but again at the rate before, or else at the first.
         LinkError
-            If the board does not have that rate, or is not heard at it; the line is then at the
-            rate it had.
+            If the board does not have that rate, or is no longer heard at any.
         """
         before = self.line.baud
         if baud == before:
@@ -169,17 +180,37 @@ class Connection:
         self.request(Type.RATE, RATE.pack(baud))
         self.wait(_SETTLE_S)
         try:
-            self.line.set_baud(baud)
-            self.greet(_TRY_S)
+            self._settle_at(baud)
         except LinkError as error:
-            self.session.drop()
-            self.line.set_baud(before)
-            self.wait(_FALL_BACK_S)
-            self.greet()
-            raise LinkError(
+            self._fall_back(before)
+            raise RateError(
                 f"the board is not heard at {baud} bit/s: adapter or cable do not carry it; "
-                f"choose a lower rate; still at {before}"
+                f"choose a lower rate; still at {self.line.baud}"
             ) from error
+
+    def _settle_at(self, baud: int) -> None:
+        """HELLO, and what makes the board stay: a request of one that has heard its answer (L6)."""
+        self.line.set_baud(baud)
+        self.greet(_TRY_S)
+        self.request(Type.STATS, b"\0", _TRY_S)
+
+    def _fall_back(self, before: int) -> None:
+        """Find the board again.
+
+        If it heard nothing but HELLO, it goes back to the rate before, too, once it has heard
+        nothing for half a second. If it heard more, and only its answers were lost, it stays
+        until it takes HELLO at other rates for noise, and then goes to the first.
+        """
+        self.session.drop()
+        self._rest = b""
+        self.wait(_QUIET_S)
+        if before != RESET_BAUD:
+            self.line.set_baud(before)
+            with suppress(NoAnswer):
+                self.greet(_BEFORE_S)
+                return
+        self.line.set_baud(RESET_BAUD)
+        self.greet(CALL_S)
 
     def hashes(self, slot: int, first: int, count: int) -> Iterator[tuple[int, bytes]]:
         """Number and hash of blocks of the new slot (0) or the active one (1) (L8)."""
@@ -255,8 +286,7 @@ class Connection:
         self.session.drop()
         self.request(Type.RATE, RATE.pack(RESET_BAUD), _CLOSE_S)
         self.wait(_SETTLE_S)
-        self.line.set_baud(RESET_BAUD)
-        self.greet(_TRY_S)
+        self._settle_at(RESET_BAUD)
 
     def __enter__(self) -> Connection:
         return self

@@ -195,7 +195,7 @@ class Stats:
     busy_us : int
         Microseconds computed.
     dropped, overrun : int
-        Frames that failed their check; bytes that its UART lost.
+        Frames that failed their check; how often its UART is known to have lost bytes.
     layers_us : tuple of int
         Microseconds of each layer in the last slice; empty before counting was asked.
     """

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from napari_ct2mri.errors import BoardError, LinkError
 from napari_ct2mri.jobs import Event, Notice, Progress
-from napari_ct2mri.link.connection import Connection
+from napari_ct2mri.link.connection import CALL_S, Connection, RateError
 from napari_ct2mri.link.session import NoAnswer
 from napari_ct2mri.link.transport import RESET_BAUD, LineLost, SerialLine, users_of
 
@@ -73,11 +73,11 @@ def connect_again(
 
 def _greet(line: SerialLine) -> Connection:
     try:
-        return Connection(line, _GREET_S)
+        return Connection(line, CALL_S if line.has_rate else _GREET_S)
     except NoAnswer as error:
         silence = error
     if line.has_rate:
-        for baud in _OTHER_BAUDS:
+        for baud in (*_OTHER_BAUDS, RESET_BAUD):  # the calls may have sent it back there
             with suppress(LinkError):
                 line.set_baud(baud)
                 return Connection(line, _OTHER_S)
@@ -98,6 +98,7 @@ def _explain(silence: NoAnswer, line: SerialLine) -> str:
 
 
 def _raise_rate(connection: Connection, baud: int | None) -> None:
+    """To ``baud``, or the fastest that is heard; raises if the board is lost on the way."""
     if baud is not None:
         if connection.hello.rates:
             connection.set_rate(baud)
@@ -110,6 +111,6 @@ def _raise_rate(connection: Connection, baud: int | None) -> None:
     for rate in sorted(connection.hello.rates, reverse=True):
         if rate <= (connection.line.baud or 0):
             return
-        with suppress(LinkError):
+        with suppress(RateError, BoardError):  # at anything else the board is gone
             connection.set_rate(rate)
             return

@@ -18,7 +18,8 @@ from napari_ct2mri.link.messages import ACK, ERROR, HELLO, board_error, take
 
 __all__ = ["Chunk", "Exchange", "NoAnswer", "Session", "Stream"]
 
-_RETRY_S, _LAST_RETRY_S = 0.13, 2.0  # a request is said again after the first, then ever later (L6)
+_RETRY_S, _LAST_RETRY_S = 0.13, 2.0  # a request is said again after the first, then ever later (L3)
+_CALL_S = 0.5  # and HELLO at least as often, so that a board at another rate takes note (L6)
 _LONG_RETRY_S = 0.5  # where the board has much to do, or to say: 1044 bytes take 91 ms at 115200
 _LONG = frozenset(
     {Type.BEGIN, Type.COPY, Type.HASH, Type.COMMIT, Type.TEST, Type.DIGEST, Type.READ}
@@ -98,8 +99,9 @@ class Exchange:
         if self.is_done or now < self._retry_at:
             return b""
         first = _LONG_RETRY_S if self.kind in _LONG else _RETRY_S
+        last = _CALL_S if self.kind is Type.HELLO else _LAST_RETRY_S
         if not self.is_muted:
-            self._retry_at = now + min(first * 2**self._tries, _LAST_RETRY_S)
+            self._retry_at = now + min(first * 2**self._tries, last)
         self._tries += 1
         self.is_sent = True
         return encode_frame(self.kind, self.seq, self.payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_monitor_once(ready: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "tiny on host" in out
     assert "slices a second, computing" in out
-    assert "0 frames dropped, 0 bytes overrun" in out
+    assert "0 frames dropped, 0 overruns" in out
     layers = [line.split()[0] for line in out.splitlines() if line.startswith((" down", " up"))]
     assert layers == ["down.0", "down.1", "down.2", "up.2", "up.1", "up.0"]
 
@@ -50,6 +51,10 @@ def test_nothing_is_plugged_in(
     command("ports")
     assert "nothing is plugged in" in (out := capsys.readouterr().out)
     assert "ct2mri board --board host" in out
+
+
+def test_a_rate_is_of_a_port(fails: Callable[..., str]) -> None:
+    assert "--port" in fails("ports", "--baud", "-3")
 
 
 @needs_compiler

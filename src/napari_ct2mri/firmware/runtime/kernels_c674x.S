@@ -10,8 +10,8 @@
  * on a unit that no other has at the same t modulo ii, and a register holds a loaded word for ii
  * cycles, from t + 5 to t + 4 + ii. Registers only loads write may cross the files without a
  * stall; others must rest one cycle first, in a loop without fail: the buffer does not stall.
- * SPKERNEL a, 0 lets the program go on a ii cycles after the last iteration began, while its later
- * instructions still issue.
+ * SPKERNEL a, 0 lets the program go on (a + 1) ii cycles after the last iteration began, while its
+ * later instructions still issue.
  */
         .text
 

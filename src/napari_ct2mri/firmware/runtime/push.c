@@ -230,6 +230,22 @@ static ct_link_error prove(ct_session *session, uint32_t *detail) {
   return *detail == 0 ? CT_L_OK : CT_L_GOLDEN;
 }
 
+/* The active model again, whose place the refused one has taken in memory. It was accepted before; if
+ * its slot reads otherwise now, no model runs, and HELLO says why. */
+static void go_back(ct_session *session, const ct_identity *identity) {
+  ct_active *active = &session->active;
+  uint32_t unused;
+  active->identity = *identity;
+  if (active->slot == CT_NO_SLOT) {
+    return;
+  }
+  const ct_link_error error = ct_use(session, active->slot, &unused);
+  if (error != CT_L_OK) {
+    active->slot = CT_NO_SLOT;
+    active->status = error;
+  }
+}
+
 ct_link_error ct_on_commit(ct_session *session, const uint8_t *payload, uint32_t size,
                            uint32_t *detail) {
   const ct_store *store = &session->port->store;
@@ -238,7 +254,6 @@ ct_link_error ct_on_commit(ct_session *session, const uint8_t *payload, uint32_t
   const ct_identity before = active->identity;
   ct_identity asked;
   ct_frame_writer writer;
-  uint32_t unused;
   if (size != 36) {
     *detail = size;
     return CT_L_LENGTH;
@@ -252,11 +267,11 @@ ct_link_error ct_on_commit(ct_session *session, const uint8_t *payload, uint32_t
       ct_store_commit(store, push->slot, &push->identity, active->sequence + 1) != 0) {
     error = CT_L_STORE;
   }
+  if (error == CT_L_DIGEST) {
+    return error; /* the active model was not touched */
+  }
   if (error != CT_L_OK) {
-    active->identity = before;
-    if (active->slot != CT_NO_SLOT && error != CT_L_DIGEST) {
-      (void)ct_use(session, active->slot, &unused); /* it was accepted before */
-    }
+    go_back(session, &before);
     return error;
   }
   ++active->sequence;

@@ -1,7 +1,12 @@
 /* See session.h: frames in and out, and the requests that touch neither slots nor slices. */
 #include "session.h"
 
-enum { TRIAL_US = 500000 /* L6 */ };
+/* L6. */
+enum {
+  TRIAL_US = 500000,
+  DEAF_US = 2000000,  /* of bytes that are no frame, which end a raised rate */
+  PAUSE_US = 1000000  /* without bytes: what comes then is counted anew */
+};
 
 static void begin(ct_session *session, ct_frame_writer *writer, uint8_t to, uint8_t seq,
                   uint8_t type) {
@@ -211,6 +216,32 @@ static int must_wait(ct_session *session) {
          !is_repeated(session);
 }
 
+/* L6: bytes are noise until a frame is whole. */
+static void note_bytes(ct_session *session) {
+  ct_rate_change *rate = &session->rate;
+  const uint32_t now = session->port->microseconds(session->port->user);
+  if (!rate->is_noise || now - rate->last > PAUSE_US) {
+    rate->is_noise = 1;
+    rate->first = now;
+  }
+  rate->last = now;
+}
+
+/* L6: HELLO shows that the host is heard, any other request that it hears the board, too. */
+static void note_frame(ct_session *session) {
+  ct_rate_change *rate = &session->rate;
+  const uint8_t type = session->reader.bytes[0];
+  rate->is_noise = 0;
+  if (rate->state != CT_RATE_TRIED || type & CT_ANSWER) {
+    return; /* an answer is our own voice */
+  }
+  if (type == CT_HELLO) {
+    rate->since = session->port->microseconds(session->port->user);
+  } else {
+    rate->state = CT_RATE_STEADY;
+  }
+}
+
 /* 1 if a whole frame stands in the reader and can be handled. */
 static int read_frame(ct_session *session) {
   const ct_port *port = session->port;
@@ -223,13 +254,14 @@ static int read_frame(ct_session *session) {
       if (session->input_end == 0) {
         return 0;
       }
+      note_bytes(session);
     }
     session->is_held = ct_frame_read(&session->reader, session->input + session->input_at,
                                      session->input_end - session->input_at, &used);
     session->input_at += (uint32_t)used;
-  }
-  if (session->rate.state == CT_RATE_TRIED) {
-    session->rate.state = CT_RATE_STEADY;
+    if (session->is_held) {
+      note_frame(session);
+    }
   }
   if (must_wait(session)) {
     return 0;
@@ -240,12 +272,12 @@ static int read_frame(ct_session *session) {
 
 /* ---- the rate of the line, L6 ---- */
 
-static void swap_rates(ct_session *session) {
+static void change_rate(ct_session *session, uint32_t to) {
   ct_rate_change *rate = &session->rate;
-  const uint32_t other = rate->other;
   rate->other = rate->now;
-  rate->now = other;
-  session->port->set_rate(session->port->user, other);
+  rate->now = to;
+  rate->is_noise = 0;
+  session->port->set_rate(session->port->user, to);
 }
 
 /* What came at the old rate must not pass for a word at the new one. */
@@ -259,6 +291,13 @@ static void drop_input(ct_session *session) {
   session->reader.size = 0;
 }
 
+/* Whether a host may be calling at the first rate, which reads as noise at this one. */
+static int is_deaf(const ct_session *session) {
+  const ct_rate_change *rate = &session->rate;
+  return rate->is_noise && rate->last - rate->first > DEAF_US && session->port->rate_count > 0 &&
+         rate->now != session->port->rates[0];
+}
+
 /* 0 while the answer to RATE must leave before anything else happens. */
 static int settle_rate(ct_session *session) {
   const ct_port *port = session->port;
@@ -268,13 +307,17 @@ static int settle_rate(ct_session *session) {
       return 0;
     }
     drop_input(session);
-    swap_rates(session);
+    change_rate(session, rate->other);
     rate->since = port->microseconds(port->user);
     rate->state = CT_RATE_TRIED;
   } else if (rate->state == CT_RATE_TRIED &&
              port->microseconds(port->user) - rate->since > TRIAL_US) {
-    swap_rates(session);
+    change_rate(session, rate->other);
     rate->state = CT_RATE_STEADY;
+    session->request.is_there = 0;
+  } else if (rate->state == CT_RATE_STEADY && is_deaf(session)) {
+    drop_input(session);
+    change_rate(session, port->rates[0]);
     session->request.is_there = 0;
   }
   return 1;

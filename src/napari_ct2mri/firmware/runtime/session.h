@@ -133,7 +133,9 @@ typedef struct {
 typedef struct {
   enum { CT_RATE_STEADY, CT_RATE_ASKED, CT_RATE_TRIED } state;
   uint32_t now, other;   /* bit/s; asked for, or that before the trial */
-  uint32_t since;        /* microseconds, of the trial */
+  uint32_t since;        /* microseconds, of the trial, or of the last HELLO in it */
+  int is_noise;          /* bytes have come since the last frame */
+  uint32_t first, last;  /* microseconds, of these; first after a pause among them */
 } ct_rate_change;
 
 /* L3: the last request and what becomes of it. */

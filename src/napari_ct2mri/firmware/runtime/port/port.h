@@ -19,14 +19,17 @@ typedef struct {
   uint8_t *fast;          /* for its scratch, at a multiple of CT_ALIGN; null: in memory */
   uint32_t fast_bytes;
   void *user;             /* passed to every function */
-  /* Take what has arrived, at most room bytes; 0: nothing. None of these waits, but for wait. */
+  /* Take what has arrived, at most room bytes; 0: nothing. What came broken counts, too, at least as
+   * a zero byte: a board tells by it that a host calls at another rate (L6). None of these waits, but
+   * for wait. */
   size_t (*receive)(void *user, uint8_t *out, size_t room);
   /* Send what the line takes now; returns the number of bytes, 0..size. */
   size_t (*send)(void *user, const uint8_t *bytes, size_t size);
   /* Whether the last byte has left. */
   int (*is_sent)(void *user);
   void (*set_rate)(void *user, uint32_t rate);
-  /* Bytes lost since reset, since nobody took them in time. */
+  /* How often since reset bytes are known to have been lost, as nobody took them in time. A port
+   * counts what its hardware tells it of; frames that lack bytes are dropped in any case. */
   uint32_t (*overrun)(void *user);
   /* Since some moment; wraps after 71 minutes. */
   uint32_t (*microseconds)(void *user);

@@ -6,6 +6,12 @@ MAR192  .set    0x01848300
 
         .sect   ".start"
 _start:
+        mvc     .S2     CSR, B0
+        and     .L2     -2, B0, B0
+        mvc     .S2     B0, CSR
+        mvk     .S2     0, B0
+        mvc     .S2     B0, IER
+
         mvkl    .S2     ct_stack_end - 8, B15
 ||      mvkl    .S1     ct_zero_start, A4
         mvkh    .S2     ct_stack_end - 8, B15

@@ -9,7 +9,8 @@
 #define PSC_MODULE_STATUS(module) REGISTER(0x01C10800 + 4 * (module))
 #define PSC_MODULE_CONTROL(module) REGISTER(0x01C10A00 + 4 * (module))
 
-/* TI SPRUH79: EDMA3 channel controller 0, a bit a channel. */
+/* TI SPRUH79: EDMA3 channel controller 0; but for the first, a bit a channel. */
+#define QUEUES REGISTER(0x01C0024C) /* of channels 24..31, four bits each */
 #define MISSED_CLEAR REGISTER(0x01C00308)
 #define EVENT_CLEAR REGISTER(0x01C01008)
 #define EVENT_SET REGISTER(0x01C01010)
@@ -18,6 +19,9 @@
 #define SECONDARY_CLEAR REGISTER(0x01C01040)
 #define PENDING REGISTER(0x01C01068)
 #define PENDING_CLEAR REGISTER(0x01C01070)
+
+/* TI SPRUH79: the transfer controller that queue 0 feeds, TCSTAT. */
+#define TRANSFERS REGISTER(0x01C08100)
 
 /* What a channel does next: as many transfers of count_a bytes as count_b says. */
 typedef struct {
@@ -40,6 +44,7 @@ enum {
   MODULE_ENABLED = 3,
   RELOAD = 64,         /* a set that belongs to no channel */
   NO_LINK = 0xFFFF,
+  TRANSFERS_BUSY = 0x77, /* one asked for, reading, waiting for a write's end, some to write */
   TELL_END = 1 << 20   /* options: set the bit of the code in PENDING after the last transfer */
 };
 
@@ -62,6 +67,7 @@ void ct_edma_enable(void) {
   while ((PSC_MODULE_STATUS(CONTROLLER) & 0x3F) != MODULE_ENABLED ||
          (PSC_MODULE_STATUS(TRANSFERRER) & 0x3F) != MODULE_ENABLED) {
   }
+  QUEUES = 0;
 }
 
 void ct_edma_stop(ct_edma_channel channel) {
@@ -99,6 +105,8 @@ void ct_edma_fill_ring(ct_edma_channel channel, const volatile uint32_t *source,
 }
 
 uint32_t ct_edma_next(ct_edma_channel channel) { return PARAMETERS[channel].target; }
+
+int ct_edma_is_idle(void) { return (TRANSFERS & TRANSFERS_BUSY) == 0; }
 
 void ct_edma_send(ct_edma_channel channel, const uint8_t *bytes, uint32_t size,
                   volatile uint32_t *target) {

@@ -18,8 +18,11 @@ void ct_edma_stop(ct_edma_channel channel);
 void ct_edma_fill_ring(ct_edma_channel channel, const volatile uint32_t *source, uint8_t *ring,
                        uint32_t size);
 
-/* The address that the next byte goes to. */
+/* The address that the next byte goes to. The one before it may still be on its way. */
 uint32_t ct_edma_next(ct_edma_channel channel);
+
+/* Whether nothing is on its way: all bytes lie there that an earlier ct_edma_next had passed. */
+int ct_edma_is_idle(void);
 
 /* Let events through, those from now on. */
 void ct_edma_resume(ct_edma_channel channel);

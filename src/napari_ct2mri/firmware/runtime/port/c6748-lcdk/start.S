@@ -2,8 +2,8 @@
  * C returns it starts again, which is this board's RESET: the slots in DDR2 stay.
  *
  * The boot ROM has loaded every section to its place, and has set clocks, DDR2 and the UART's pins
- * as the AIS image told it. Interrupts are off after reset and stay off; the caches of level 1 are
- * on. MAR192..199 make 16 MiB each of DDR2 cacheable (TI SPRUFK5). The stack pointer and the data
+ * as the AIS image told it. Interrupts go off first thing, since the kernels bear none, and whoever
+ * loaded the program, a debugger for one, may have left them on; the caches of level 1 are on. MAR192..199 make 16 MiB each of DDR2 cacheable (TI SPRUFK5). The stack pointer and the data
  * page pointer are the ABI's B15 and B14 (TI SPRAB89).
  */
         .equ    MAR192, 0x01848300
@@ -11,6 +11,12 @@
         .section .start, "ax"
         .global _start
 _start:
+        mvc     .S2     CSR, B0
+        and     .L2     -2, B0, B0                      ; GIE
+        mvc     .S2     B0, CSR
+        mvk     .S2     0, B0
+        mvc     .S2     B0, IER
+
         mvkl    .S2     ct_stack_end - 8, B15
 ||      mvkl    .S1     ct_zero_start, A4
         mvkh    .S2     ct_stack_end - 8, B15

@@ -66,7 +66,7 @@ static uint32_t look(ct_uart *uart) {
 }
 
 static void fill_ring(ct_uart *uart) {
-  uart->taken = uart->seen = uart->idle = 0;
+  uart->taken = uart->landed = uart->seen = uart->idle = 0;
   ct_edma_fill_ring(CT_EDMA_UART2_RECEIVE, &UART2->data, uart->in, CT_UART_IN);
 }
 
@@ -118,21 +118,38 @@ static void go_on(ct_uart *uart) {
   }
 }
 
+/* EDMA3 moves its place on when it asks for a byte to be moved; the byte lies there some time later (TI
+ * SPRUH79, EDMA3, "Parameter Set Updates"). How long that takes nobody says, nor how soon we look
+ * again, so that the place of the look before would prove nothing. Where the transfer controller has
+ * nothing in hand after the place was read, all before it lie there; where it has, a later look finds
+ * them: it has nothing to do for most of a byte's time, and who waits for bytes keeps looking. */
+static uint32_t find_end(ct_uart *uart) {
+  const uint32_t end =
+      (ct_edma_next(CT_EDMA_UART2_RECEIVE) - (uint32_t)(uintptr_t)uart->in) % CT_UART_IN;
+  if (ct_edma_is_idle()) {
+    uart->landed = end;
+  }
+  return end;
+}
+
 size_t ct_uart_read(ct_uart *uart, uint8_t *out, size_t room) {
   size_t count = 0;
   go_on(uart); /* who has no more to send still looks for what comes */
   const uint32_t status = look(uart);
-  const uint32_t end =
-      (ct_edma_next(CT_EDMA_UART2_RECEIVE) - (uint32_t)(uintptr_t)uart->in) % CT_UART_IN;
+  const uint32_t end = find_end(uart);
   /* a byte that lies there for many looks, while none is moved, is one whose event was lost */
   uart->idle = (status & STATUS_READY) != 0 && end == uart->seen ? uart->idle + 1 : 0;
   uart->seen = end;
-  if (uart->errors != 0 || uart->idle == STUCK_LOOKS) {
+  const int is_disturbed = uart->errors != 0 || uart->idle == STUCK_LOOKS;
+  if (is_disturbed) {
     recover(uart);
   }
-  while (count < room && uart->taken != end) {
+  while (count < room && uart->taken != uart->landed) {
     out[count++] = uart->in[uart->taken];
     uart->taken = (uart->taken + 1) % CT_UART_IN;
+  }
+  if (is_disturbed && count < room && uart->taken == end) {
+    out[count++] = 0; /* a slower host reads as breaks alone: L6 must hear of them */
   }
   return count;
 }

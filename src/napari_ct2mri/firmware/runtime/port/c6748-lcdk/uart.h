@@ -14,7 +14,7 @@
 enum {
   CT_UART_CLOCK = 228000000, /* Hz, at 456 MHz */
   CT_UART_13 = 0x10000,      /* 13 samples a bit instead of 16 */
-  CT_UART_IN = 1 << 14,      /* bytes that may wait for the processor; more overwrite the oldest */
+  CT_UART_IN = 1 << 14,      /* bytes that may wait for the processor; more overwrite them unnoticed */
   CT_UART_OUT = 1 << 12      /* bytes that may wait for the line */
 };
 
@@ -22,12 +22,12 @@ enum {
 typedef struct {
   uint8_t in[CT_UART_IN];
   uint8_t out[CT_UART_OUT];
-  uint32_t taken;      /* of in, bytes, modulo its size */
+  uint32_t taken, landed; /* of in, modulo its size: bytes taken, bytes known to lie there */
   uint32_t seen, idle; /* where in was filled up to at the last look; looks since, a byte waiting */
   uint32_t put, left;  /* of out: bytes written and bytes sent, counting up */
   uint32_t sending;    /* bytes of out under way */
   uint32_t errors;     /* status bits not looked at yet */
-  uint32_t overruns;   /* times that the FIFO was full: a byte or more is lost each time */
+  uint32_t overruns;   /* times that the FIFO was found to have been full; bytes are lost each time */
 } ct_uart;
 
 /* The divisor, 1..65535, that comes nearest to rate (bit/s), with CT_UART_13 if 13 samples a bit come
@@ -39,7 +39,7 @@ uint32_t ct_uart_divisor(uint32_t rate);
 void ct_uart_start(ct_uart *uart, uint32_t divisor);
 
 /* Take what has arrived, at most room bytes, without waiting; returns the number. Where the line was
- * disturbed, what was in the FIFO is dropped. */
+ * disturbed, what was in the FIFO is dropped; if nothing else is there, a zero byte tells of it. */
 size_t ct_uart_read(ct_uart *uart, uint8_t *out, size_t room);
 
 /* Send what there is room for, at most size bytes, without waiting; returns the number. */
