@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from napari_ct2mri.imaging.phantom import phantom_job
+from napari_ct2mri.jobs import run_job
 from napari_ct2mri.pix2pix.checkpoint import load_checkpoint
 
 PATH = Path(__file__).resolve().parents[1] / "notebooks" / "train.ipynb"
@@ -42,9 +44,26 @@ def test_it_runs_from_top_to_bottom(
     assert "kept: epoch" in text
     pictures = [out for cell in codes for out in cell.outputs if "image/png" in out.get("data", {})]
     assert len(pictures) == 2  # the curves, and the patient
-    model = load_checkpoint(tmp_path / "ct2mri" / "mine.safetensors")
+    model = load_checkpoint(tmp_path / "ct2mri" / "simulated.safetensors")
     assert model.contrasts == ("T2",)
     losses = [sum(epoch.losses.values()) for epoch in model.header.history]
     assert len(losses) == 16
     assert losses[-1] < losses[0]
-    assert said(codes[-1]).strip() == str((tmp_path / "ct2mri" / "mine.safetensors").resolve())
+    assert said(codes[-1]).strip() == str((tmp_path / "ct2mri" / "simulated.safetensors").resolve())
+
+
+def test_own_pairs_have_a_model_of_their_own_and_show_whom_it_has_not_learnt(
+    notebook: Any, tmp_path: Path
+) -> None:
+    """A training on simulated heads, tried first, cannot be resumed on others."""
+    source = {cell.id: cell.source for cell in notebook.cells}
+    tiny = {"shape": (3, 24, 24), "spacing": (30.0, 10.0, 10.0)}
+    pairs = run_job(phantom_job(tmp_path, 3, **tiny), lambda event: None)
+    head, train, val, test = pairs.read_text().splitlines()
+    for rows, split in ((test, val, train), "test"), ((val, train), "val"), ((train,), "train"):
+        pairs.write_text("\n".join((head, *rows)))
+        said = {"folder": tmp_path}
+        for part in (source["cell-4"], source["cell-6"], source["cell-12"].split("ct, real")[0]):
+            exec(part, said)
+        assert said["model"] == tmp_path / "mine.safetensors"
+        assert said["row"].split == split

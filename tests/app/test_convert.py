@@ -148,3 +148,12 @@ def test_debug_shows_where(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError):
         main(["info", str(tmp_path / "nothing"), "--debug"])
+
+
+def test_what_a_pair_list_cannot_obey_is_refused(
+    pictures: Path, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    assert "--modality" in fails("info", pictures, "--modality", "CT")
+    for ignored in (("--modality", "CT"), ("--series", "2")):
+        assert "not of a pairs.csv" in fails("convert", pictures, tmp_path / "out", *ignored)
+    assert not (tmp_path / "out").exists()

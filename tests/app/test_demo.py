@@ -54,6 +54,29 @@ def test_demo_does_not_touch_what_is_not_its_own(tmp_path: Path, fails: Fails) -
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_demo_does_not_take_other_people_s_patients_for_its_own(
+    tmp_path: Path, fails: Fails
+) -> None:
+    pairs = tmp_path / "patients" / "pairs.csv"
+    pairs.parent.mkdir()
+    pairs.write_text("a list made by hand\n")
+    assert "holds other files; give an empty or a new folder" in fails("demo", tmp_path)
+    assert pairs.read_text() == "a list made by hand\n"
+    assert {*tmp_path.rglob("*")} == {pairs, pairs.parent}
+
+
+def test_demo_goes_on_in_a_folder_where_it_was_cut_off(tmp_path: Path, fails: Fails) -> None:
+    folder = tmp_path / "demo"
+    for _ in range(2):
+        job = workflows.demo(folder, subjects=3, shape=(6, 64, 64), config=SMALL)
+        next(job)
+        job.close()
+    (mark,) = folder.iterdir()
+    assert "writes over what is in it" in mark.read_text()
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in fails("demo", tmp_path / "file" / "demo")
+
+
 def test_demo_trains_the_default_made_small() -> None:
     config = demo_config()
     default = preset("default")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -304,3 +305,203 @@ def test_a_folder_that_is_not_there(pictures: Path, tmp_path: Path, fails: Fails
     nowhere = tmp_path / "nowhere"
     tokens = ("evaluate", pictures, "--output", tmp_path / "report", "--predictions", nowhere)
     assert "nowhere" in fails(*tokens)
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused is refused before anything is measured."""
+
+    def measure(*_: object) -> None:
+        raise AssertionError("it measures")
+
+    monkeypatch.setattr("napari_ct2mri.app.workflows.evaluation._measure", measure)
+
+
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.parametrize("name", ["patients.csv", "slices.csv", "sets.csv"])
+def test_a_report_does_not_take_the_place_of_the_pair_list(
+    model: Path, tmp_path: Path, fails: Fails, name: str
+) -> None:
+    folder = tmp_path / "data"
+    pairs = picture_pairs(folder, {"dot": "test"}).rename(folder / name)
+    before = pairs.read_bytes()
+    (tmp_path / "link").symlink_to(folder)
+    for output in (folder, tmp_path / "link"):
+        line = fails("evaluate", pairs, "--output", output, "--model", model)
+        assert f"{pairs}: the report" in line
+        assert "--output" in line
+    assert pairs.read_bytes() == before
+    assert sorted(file.name for file in folder.iterdir()) == sorted([name, "dot"])
+
+
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.parametrize("name", ["plots.png", "figure-T2-dot-tiny.png"])
+def test_a_report_does_not_take_the_place_of_a_picture(
+    model: Path, tmp_path: Path, fails: Fails, name: str
+) -> None:
+    pairs = picture_pairs(tmp_path, {"dot": "test"})
+    ct = (tmp_path / "dot" / "CT" / "03.png").rename(tmp_path / name)
+    pairs.write_text(pairs.read_text().replace("dot/CT/03.png", name))
+    before = ct.read_bytes()
+    assert f"{ct}: " in fails("evaluate", pairs, "--output", tmp_path, "--model", model)
+    assert ct.read_bytes() == before
+
+
+def test_a_report_may_lie_beside_its_pair_list(model: Path, tmp_path: Path) -> None:
+    pairs = picture_pairs(tmp_path, {"dot": "test"})
+    tokens = ["evaluate", str(pairs), "--output", str(tmp_path), "--model", str(model), *CPU]
+    assert main(tokens) == 0
+    assert main(tokens) == 0  # over the former report
+    assert ("tiny", "dot") in patients(tmp_path)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_an_output_that_takes_no_files_is_said_first(
+    model: Path, pictures: Path, tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(output: Path) -> str:
+        line = fails("evaluate", pictures, "--output", output, "--model", model)
+        assert str(output) in line
+        return line
+
+    file, nowhere = tmp_path / "file", tmp_path / "nowhere"
+    file.write_text("mine")
+    nowhere.symlink_to(tmp_path / "gone" / "elsewhere")
+    for output, there in (
+        (file, file),
+        (file / "deeper" / "report", file),
+        (nowhere, nowhere),
+        (tmp_path / ("long" * 70), tmp_path / ("long" * 70)),
+    ):
+        assert f"{there} takes no files" in refused(output)
+    assert file.read_text() == "mine"
+    (tmp_path / "report" / "sets.csv").mkdir(parents=True)
+    assert "sets.csv is a folder" in refused(tmp_path / "report")
+    locked, access = tmp_path / "locked", os.access
+    locked.mkdir()
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != locked and access(path, mode)
+    )
+    assert f"{locked} takes no files" in refused(locked / "report")
+    assert not any(locked.iterdir())
+
+
+def test_predictions_of_another_size_name_the_file(
+    predictions: Path, pictures: Path, tmp_path: Path, fails: Fails
+) -> None:
+    folder = copytree(predictions, tmp_path / "copy")
+    for name in ("02.png", "03.png"):
+        file = folder / "T2" / "dot" / name
+        write_volume(Volume(read_volume(file).data[:, :48], unit="grey"), file)
+        line = fails(
+            "evaluate", pictures, "--output", tmp_path / "report", "--predictions", folder
+        )
+        assert f"{folder / 'T2' / 'dot' / '02.png'}: 48 x 64 pixels, expected 64 x 64" in line
+        assert "line 15" in line
+    assert not (tmp_path / "report").exists()
+
+
+def measured(pairs: Path, output: Path, *more: object) -> tuple[set[str], list[str]]:
+    """Predictors other than the trivial ones, and the notes but the first."""
+    tokens = ["evaluate", str(pairs), "--output", str(output), *map(str, more)]
+    assert main(tokens) == 0
+    notes = json.loads((output / "report.json").read_text())["notes"]
+    return {name for name, _ in patients(output)} - TRIVIAL, notes[1:]
+
+
+def test_files_of_a_published_run_say_so(model: Path, pictures: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    how = ("--model", str(model), "--published", *CPU)
+    assert main(["synthesize", str(pictures), str(made), *how]) == 0
+    names, notes = measured(pictures, tmp_path / "read", "--predictions", made)
+    assert (names, notes) == ({"tiny as published"}, [])
+
+
+def with_settings(folder: Path, *several: dict[str, Any]) -> Path:
+    """The folder as if each of its runs had been told so; the files go round."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (run,) = manifest["runs"]
+    files = list(run["files"].items())
+    manifest["runs"] = [
+        run
+        | {
+            "settings": run["settings"] | settings,
+            "files": dict(files[number :: len(several)]),
+        }
+        for number, settings in enumerate(several)
+    ]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+WINDOW = {"window": {"level": 600.0, "width": 2800.5}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "notes"),
+    [
+        ({}, []),
+        ({"precision": "int8"}, ["computed in 8 bits"]),
+        ({"board": "qemu", "precision": None}, ["computed in 8 bits, on the board qemu"]),
+        ({"native": True}, ["pixels as they are: not scaled to the model's head size"]),
+        (WINDOW, ["CT shown to the model in the window 600/2800.5 HU"]),
+        ({"window": "wide"}, []),  # somebody wrote that by hand
+        (
+            {**WINDOW, "precision": "int8"},
+            ["computed in 8 bits", "CT shown to the model in the window 600/2800.5 HU"],
+        ),
+        ({"published": "yes", "engine": "another", "contrast": "T2"}, []),
+    ],
+)
+def test_what_the_manifest_knows_is_in_the_report(
+    predictions: Path,
+    pictures: Path,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    notes: list[str],
+) -> None:
+    folder = with_settings(copytree(predictions, tmp_path / "copy"), settings)
+    names, found = measured(pictures, tmp_path / "report", "--predictions", folder)
+    assert names == {"tiny"}
+    assert found[: len(notes)] == notes
+    assert all("cannot be asked" in note for note in found[len(notes) :])  # its model is elsewhere
+
+
+def test_runs_with_different_settings_are_named(
+    predictions: Path, pictures: Path, tmp_path: Path
+) -> None:
+    folder = copytree(predictions, predictions.with_name("several"))  # beside its model
+    with_settings(folder, {}, {"published": True}, {"native": True, "precision": "int8"}, {})
+    names, (note,) = measured(pictures, tmp_path / "one", "--predictions", folder)
+    assert names == {"several"}
+    assert note == (
+        f"{folder} is from runs with different settings: tiny; tiny as published; tiny (computed "
+        "in 8 bits; pixels as they are: not scaled to the model's head size)"
+    )
+
+
+def test_runs_that_made_other_files_say_nothing(
+    predictions: Path, pictures: Path, tmp_path: Path
+) -> None:
+    folder = copytree(predictions, predictions.with_name("others"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    other = manifest["runs"][0] | {"settings": {"native": True}, "files": {"T1/eve/01.png": "0"}}
+    manifest["runs"] = [*manifest["runs"], other]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert measured(pictures, tmp_path / "one", "--predictions", folder) == ({"tiny"}, [])
+
+
+def test_a_native_model_is_noted(model: Path, pictures: Path, tmp_path: Path) -> None:
+    how = ("--model", model, "--native", *CPU)
+    _, notes = measured(pictures, tmp_path, *how)
+    assert notes == ["pixels as they are: not scaled to the model's head size"]
+
+
+@pytest.mark.parametrize(
+    "ignored", [("--device", "cuda"), ("--engine", "torch"), ("--precision", "int8"), ("--native",)]
+)
+def test_what_predictions_cannot_obey_is_refused(
+    predictions: Path, pictures: Path, tmp_path: Path, fails: Fails, ignored: tuple[str, ...]
+) -> None:
+    tokens = ("evaluate", pictures, "--output", tmp_path / "report", "--predictions", predictions)
+    assert "leave --model and its flags out" in fails(*tokens, *ignored)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_heads import volume_pairs, write_volumes
 
 from napari_ct2mri.app.workflows.manifest import NAME, Manifest, Run, read_manifest, record
 from napari_ct2mri.errors import EvaluationError
@@ -83,6 +85,21 @@ def test_a_damaged_manifest_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(EvaluationError, match="damaged") as caught:
         read_manifest(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_that_name_is_said_before_anything_is_made(
+    model: Path, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    ct, _ = write_volumes(tmp_path, 0)
+    pairs = volume_pairs(tmp_path / "data", {"dot": "test"})
+    for path, output in ((ct, tmp_path / "out" / "mr.nii.gz"), (pairs, tmp_path / "many")):
+        folder = output if path == pairs else output.parent
+        (folder / NAME).mkdir(parents=True)
+        with pytest.raises(EvaluationError, match=r"manifest\.json: is no file"):
+            read_manifest(folder)
+        line = fails("synthesize", path, output, "--model", model, "--device", "cpu")
+        assert f"{folder / NAME}: is no file" in line
+        assert [file.name for file in folder.iterdir()] == [NAME]
 
 
 def test_nothing_but_the_manifest_is_left_behind(tmp_path: Path) -> None:

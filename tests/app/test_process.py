@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_ct2mri.app.process import NICENESS, JobProcess
+from napari_ct2mri.app.process import NICENESS, JobProcess, at_once
 from napari_ct2mri.errors import Ct2MriError, JobCancelled, JobError, PairError
-from napari_ct2mri.jobs import Event, Notice, Paused, Progress
+from napari_ct2mri.jobs import Event, Job, Notice, Paused, Progress
 
 JOBS = """
 import os, signal, sys, time
@@ -186,6 +186,33 @@ def test_a_bug_is_one_line_with_a_log_that_holds_the_traceback(
     assert "Traceback" in log.read_text()
 
 
+def test_no_python_file_of_the_folder_one_is_in_is_imported(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    for name in ("queue", "signal", "napari_ct2mri"):
+        (tmp_path / "here" / f"{name}.py").write_text("raise SystemExit('imported from here')")
+    monkeypatch.chdir(tmp_path / "here")
+    assert record.run("count", 3) == 3
+
+
+def test_what_the_system_does_not_give_is_one_line(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(tmp_path / "no python"))
+        with pytest.raises(JobError, match="cannot be started: No such file") as raised:
+            record.process.start("ct2mri_test_jobs:count", 1)
+    assert "\n" not in str(raised.value)
+    assert logs(tmp_path) == []
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.tempdir", str(tmp_path / "no folder"))
+        with pytest.raises(JobError, match="cannot be started: No such file"):
+            record.process.start("ct2mri_test_jobs:count", 1)
+    assert not record.process.is_running
+    assert record.run("count", 3) == 3
+
+
 @pytest.mark.parametrize("name", ["no_such_job", "unpicklable"])
 def test_what_cannot_start_or_return_is_an_error(record: Record, name: str) -> None:
     assert isinstance(record.run(name), JobError)
@@ -295,6 +322,30 @@ def test_a_deaf_job_is_killed_after_the_grace(record: Record, tmp_path: Path) ->
     assert type(error) is JobCancelled
     assert "by force" in str(error)
     assert not is_alive(int(record.events[0].text))  # type: ignore[attr-defined]
+
+
+def deaf(marker: str) -> Job[None]:
+    """Stands for the job of that name in the child."""
+    yield Notice(marker)
+
+
+deaf.__module__ = "ct2mri_test_jobs"
+
+
+def test_a_job_that_leaves_nothing_is_ended_at_once(record: Record, tmp_path: Path) -> None:
+    marker = tmp_path / "deaf"
+    record.process.start(at_once(deaf), str(marker))
+    wait_until(marker.exists)
+    start = time.monotonic()
+    record.process.cancel()
+    error = record.outcome()
+    assert time.monotonic() - start < 5
+    assert type(error) is JobCancelled
+    assert str(error) == "cancelled"
+    assert not is_alive(int(record.events[0].text))  # type: ignore[attr-defined]
+    record.outcomes.clear()
+    assert record.run("count", 3) == 3
+    assert logs(tmp_path) == []
 
 
 def test_a_callback_that_raises_is_an_error_and_leaves_no_child(

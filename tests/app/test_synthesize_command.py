@@ -16,6 +16,7 @@ from small_heads import (
     SPLITS,
     head,
     picture_pairs,
+    volume_pairs,
     write_csv,
     write_pictures,
     write_volumes,
@@ -338,6 +339,71 @@ def test_a_patient_cannot_name_a_place_elsewhere(model: Path, tmp_path: Path, fa
         "synthesize", pairs, tmp_path / "out", "--model", model, *CPU
     )
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("column", ["ct", "mr"])
+def test_no_image_of_a_pair_list_is_overwritten(
+    model: Path, tmp_path: Path, fails: Fails, column: str
+) -> None:
+    """OUTPUT/<contrast>/<patient> may be where somebody keeps the real ones."""
+    ada, bea = tmp_path / "ada", tmp_path / ("T2/bea" if column == "mr" else "bea")
+    rows: list[tuple[object, ...]] = []
+    for patient in (ada, bea):
+        patient.mkdir(parents=True)
+        ct, mr = write_volumes(patient, 0)
+        if column == "ct":
+            ct = ct.rename(tmp_path / f"{patient.name}.nii.gz")
+        else:
+            mr = mr.replace(mr.with_name(ct.name if patient == bea else mr.name))
+            ct = write_volumes(tmp_path / "CT" / patient.name, 0)[0]
+        rows.append((ct, mr, patient.name, "T2", "test", ""))
+    output = tmp_path
+    if column == "ct":  # of bea it lies where ada's result would
+        place = tmp_path / "T2" / "ada" / "ada.nii.gz"
+        place.parent.mkdir(parents=True)
+        rows[1] = (Path(str(rows[1][0])).rename(place), *rows[1][1:])
+    pairs = write_csv(tmp_path / "pairs.csv", rows)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    said = fails("synthesize", pairs, output, "--model", model, *CPU)
+    assert "would overwrite an image of the list (line 3); give another OUTPUT" in said
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_input_is_not_overwritten_under_another_name(
+    model: Path, tmp_path: Path, fails: Fails
+) -> None:
+    write_volumes(tmp_path / "case", 0)
+    (tmp_path / "case" / "mr.nii.gz").unlink()
+    write_pictures(tmp_path, 0)
+    header = tmp_path / "ct.mhd"
+    write_volume(read_volume(tmp_path / "case"), header)
+    header.rename(tmp_path / "other.mhd")  # its voxels stay in ct.raw
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for path, output, says in (
+        (tmp_path / "case", tmp_path / "case" / "ct.nii.gz", "OUTPUT would overwrite INPUT"),
+        (tmp_path / "CT" / "01.png", tmp_path / "CT", "OUTPUT would overwrite INPUT"),
+        (tmp_path / "other.mhd", header, "its voxels would overwrite ct.raw"),
+    ):
+        assert says in fails("synthesize", path, output, "--model", model, *CPU)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_what_is_wrong_with_the_last_patient_is_said_before_the_first_is_made(
+    model: Path, tmp_path: Path, fails: Fails
+) -> None:
+    pairs = volume_pairs(tmp_path, {"ada": "test", "b-a": "test"})
+    pairs.write_text(pairs.read_text().replace(",b-a,", ",b:a,"))
+    said = fails("synthesize", pairs, tmp_path / "out", "--model", model, *CPU)
+    assert "line 3: patient 'b:a' cannot name a folder" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_series_is_not_chosen_of_a_pair_list(
+    model: Path, volumes: Path, tmp_path: Path, fails: Fails
+) -> None:
+    asked = ("synthesize", volumes, tmp_path / "out", "--model", model, *CPU)
+    assert "--series and --modality are of one image" in fails(*asked, "--series", "7")
+    assert "--series and --modality are of one image" in fails(*asked, "--modality", "CT")
 
 
 def test_cancelled_it_leaves_nothing(model: Path, tmp_path: Path) -> None:

@@ -117,3 +117,19 @@ def test_a_second_ctrl_c_kills() -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_what_the_caller_has_it_ignore_stays_ignored() -> None:
+    """A background job of a script does not end with the Ctrl-C of the foreground's."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = start(pause=0.05)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    assert [process.stderr.readline() for _ in range(3)] == 3 * ["note: working\n"]
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "cleaned up\n")

@@ -49,6 +49,18 @@ def test_resume_takes_the_settings_of_the_run(model: Path, pictures: Path, tmp_p
     assert load_checkpoint(output).config == first.config
 
 
+def test_resume_refuses_another_preset(
+    model: Path, pictures: Path, tmp_path: Path, fails: Fails
+) -> None:
+    output = tmp_path / "run.safetensors"
+    again = ("train", pictures, "--output", output, "--resume", "--preset")
+    assert main(["train", str(pictures), "--output", str(output), *TINY]) == 0
+    before = output.read_bytes()
+    assert "where preset was default, not classic" in fails(*again, "classic")
+    assert output.read_bytes() == before
+    assert main([str(token) for token in (*again, "default")]) == 0
+
+
 def test_an_unknown_contrast(pictures: Path, tmp_path: Path, fails: Fails) -> None:
     output = tmp_path / "new" / "m.safetensors"
     line = fails("train", pictures, "--output", output, "--contrast", "FLAIR", *TINY)

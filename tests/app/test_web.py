@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import io
+import itertools
 import json
 import os
 import re
@@ -28,8 +29,9 @@ from small_heads import OBLIQUE, write_volumes
 from streamlit.testing.v1 import AppTest
 
 from napari_ct2mri.app.web import case, page, pictures, uploads
-from napari_ct2mri.app.web.serving import MODEL_VARIABLE
+from napari_ct2mri.app.web.serving import MODEL_VARIABLE, _wait_for
 from napari_ct2mri.errors import ImageError
+from napari_ct2mri.imaging import pictures as imaging_pictures
 from napari_ct2mri.imaging.io import write_volume
 from napari_ct2mri.imaging.phantom import phantom
 from napari_ct2mri.imaging.volume import Geometry, Volume
@@ -247,6 +249,90 @@ def test_a_header_opens_no_file_of_this_machine(temporary: Path, tmp_path: Path)
     assert not [*temporary.iterdir()]
 
 
+META = "NDims = 3\nDimSize = 8 8 4\nElementType = MET_UCHAR\n"
+NRRD = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 8 8 4\nencoding: raw\n"
+MANY_LINES = "".join(f"k{number} = {'y' * 60}\n" for number in range(17_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("a.mha", META + "ElementDataFile : {}\n"),  # ITK takes the colon, too
+        ("a.mhd", META + "ElementDataFile:{}\n"),
+        ("a.mha", META + "ElementDataFile == {}\n"),
+        ("a.mha", META + "\vElementDataFile = {}\n"),
+        ("a.mha", META + "\fElementDataFile = {}\n"),
+        ("a.mha", META + "ElementDataFile\v= {}\n"),
+        ("a.mha", META.replace("\n", "\r") + "ElementDataFile = {}\r"),
+        ("a.mha", META + "ElementDataFile =\n{}\n"),
+        ("a.mha", META + "elementdatafile = LOCAL\n" + MANY_LINES + "ElementDataFile = {}\n"),
+        ("a.mha", META + "Comment = ElementDataFile = LOCAL\nElementDataFile = {}\n"),
+        ("a.mha", META + "Comment =\nElementDataFile = LOCAL\nElementDataFile = {}\n"),
+        ("a.mha", META + "ElementDataFile = %s 1 4 1\n"),
+        ("a.nrrd", NRRD.replace("\n", "\r") + "data file: {}\r\r"),
+        ("a.nrrd", NRRD + "# x\rdata file: {}\n\n"),
+        ("a.nhdr", NRRD + "\vdata file: {}\n\n"),
+        ("a.nhdr", NRRD + "data  file: {}\n\n"),
+        ("a.nhdr", NRRD + "Data File: {}\n\n"),
+        ("a.nhdr", NRRD + "datafile: b.raw\ndata file: {}\n\n"),
+        ("a.nhdr", NRRD + "data file: -\n\n"),
+        ("a.nhdr", NRRD + "data file: %s 1 4 1\n\n"),
+    ],
+)
+def test_no_odd_spelling_of_a_header_opens_one_either(
+    temporary: Path, tmp_path: Path, name: str, header: str
+) -> None:
+    voxels = tmp_path / "voxels.raw"
+    voxels.write_bytes(bytes(range(256)))
+    with pytest.raises(
+        ImageError,
+        match=rf"^{name}: (its voxels are in other files|it is not clear where|a header of more)",
+    ) as raised:
+        uploads.read_upload([named(name, header.format(voxels).encode())], "CT")
+    assert "\n" not in str(raised.value)
+    assert not [*temporary.iterdir()]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_headers_as_programs_write_them_are_read(temporary: Path, ends: str) -> None:
+    voxels = bytes(range(256))
+    meta = f"Comment = a: b\n{META}ElementDataFile = {{}}\n".replace("\n", ends)
+    nrrd = f"{NRRD}# the data file: follows\nnote:=x\n".replace("\n", ends)
+    named_file = f"Data File: m\u00fc.raw{ends}"
+    zips = [
+        {"a.mhd": meta.format("m\u00fc.raw").encode(), "m\u00fc.raw": voxels},
+        {"a.nhdr": (nrrd + named_file + ends).encode(), "m\u00fc.raw": voxels},
+        {"a.nhdr": (nrrd + named_file).encode(), "m\u00fc.raw": voxels},
+    ]
+    content = [
+        named("a.mha", meta.format("LOCAL").encode() + voxels),
+        named("a.nrrd", (nrrd + ends).encode() + voxels),
+        *(named("a.zip", zipped(files)) for files in zips),
+    ]
+    for upload in content:
+        assert uploads.read_upload([upload], "CT").data.tobytes() == voxels
+
+
+def test_a_file_is_read_as_what_it_is_named_or_not_at_all(temporary: Path, tmp_path: Path) -> None:
+    """HDF5 and the XML of niftilib can say that their voxels are in any file of this machine."""
+    import SimpleITK as sitk
+
+    voxels = sitk.GetImageFromArray(np.zeros((4, 8, 8), np.uint8))
+    sitk.WriteImage(voxels, str(tmp_path / "a.h5"))
+    xml = f"<nifti_image image_filename='{tmp_path / 'a.h5'}' ndim='3' nx='8' ny='8' nz='4' />"
+    contents = (
+        (tmp_path / "a.h5").read_bytes(),
+        xml.encode().ljust(344) + b"n+1\0" + bytes(500),
+        NRRD.encode() + b"\n" + bytes(256),
+    )
+    endings = ("nii", "nii.gz", "mha", "mhd", "nrrd", "nhdr", "png", "tif", "jpg", "bmp")
+    for content, ending in itertools.product(contents, endings):
+        if content[:4] == b"NRRD" and ending in ("nrrd", "nhdr"):
+            continue
+        with pytest.raises(ImageError, match=rf"^a\.{ending}: (not a|it is not clear)"):
+            uploads.read_upload([named(f"a.{ending}", content)], "CT")
+
+
 def test_files_of_one_name_are_both_kept(temporary: Path, tmp_path: Path) -> None:
     ct, _ = write_volumes(tmp_path, seed=9)
     file = ct.read_bytes()
@@ -269,7 +355,24 @@ def test_uploads_are_bounded(monkeypatch: pytest.MonkeyPatch, temporary: Path) -
     monkeypatch.setattr(uploads, "MAX_VOXELS", 64 * 63)
     with pytest.raises(ImageError, match=r"^p\.png: 1 x 64 x 64 voxels, but this page takes 4,032"):
         uploads.read_upload([named("p.png", picture.getvalue())], "CT")
+    monkeypatch.setattr(uploads, "MAX_VOXELS", 64 * 64)
+    monkeypatch.setattr(uploads, "MAX_SLICE", 64 * 63)
+    with pytest.raises(ImageError, match=r"this page takes 4,096, 4,032 a slice"):
+        uploads.read_upload([named("p.png", picture.getvalue())], "CT")
     assert not [*temporary.iterdir()]
+
+
+def test_the_size_of_every_picture_counts(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {}
+    for name, side in (("1.png", 8), ("2.png", 3000)):
+        picture = io.BytesIO()
+        Image.new("L", (side, side)).save(picture, "PNG")
+        files[name] = picture.getvalue()
+    content = zipped(files)
+    assert len(content) < 2**16
+    monkeypatch.setattr(imaging_pictures, "_read_picture", pytest.fail)
+    with pytest.raises(ImageError, match=r"^2\.png: 3000x3000 pixels, but 1\.png has 8x8"):
+        uploads.read_upload([named("p.zip", content)], "CT")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -309,6 +412,13 @@ def test_pixels_become_square_without_new_values() -> None:
     assert tall.shape == (6, 3)
     assert np.array_equal(tall[1::3], levels)
     assert np.array_equal(pictures.square(levels, (0.7, 0.7)), levels)
+
+
+def test_a_picture_shown_has_bounds() -> None:
+    levels = np.tile(np.arange(200, dtype=np.uint8), (300, 1))
+    flat = pictures.square(levels, (16.0, 0.05))  # 4800 x 10 mm
+    assert flat.shape == (4096, 9)
+    assert np.all(np.diff(flat[0].astype(int)) > 20)
 
 
 # -- the command ---------------------------------------------------------------------------------
@@ -467,6 +577,129 @@ def test_a_visitor_with_a_real_browser(
     assert not strange
 
 
+def test_the_seam_by_key_and_by_finger(server: tuple[str, Path], browser: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    wait = WebDriverWait(browser, WAIT_S)
+    size = browser.get_window_size()
+    browser.set_window_size(500, 900)  # a phone: the page is higher than it
+    touch = "Emulation.setTouchEmulationEnabled"
+    browser.execute_cdp_cmd(touch, {"enabled": True, "maxTouchPoints": 1})
+    try:
+        browser.get(server[0])
+        wait.until(lambda b: b.execute_script(VIEWER, ".tile:nth-of-type(5)"))
+        range_ = browser.execute_script(VIEWER, "input")
+
+        def at() -> float:
+            style = browser.execute_script(VIEWER, ".swipe").get_attribute("style")
+            assert style == f"--at: {range_.get_property('value')}%;"
+            return float(range_.get_property("value"))
+
+        assert at() == 50
+        browser.execute_script("arguments[0].focus()", range_)
+        for keys, expected in (
+            (Keys.ARROW_RIGHT * 3, 56),
+            (Keys.ARROW_LEFT, 54),
+            (Keys.ARROW_UP + Keys.ARROW_DOWN * 2, 52),
+            (Keys.END + Keys.ARROW_RIGHT, 100),
+        ):
+            ActionChains(browser).send_keys(keys).perform()
+            assert at() == expected
+
+        def swipe(*points: tuple[float, float]) -> None:
+            """A finger along points of the picture, from 0 to 1."""
+            box = range_.rect
+            for number, (x, y) in enumerate(points):
+                place = {"x": box["x"] + box["width"] * x, "y": box["y"] + box["height"] * y}
+                kind = "touchMove" if number else "touchStart"
+                event = {"type": kind, "touchPoints": [place]}
+                browser.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+            event = {"type": "touchEnd", "touchPoints": []}
+            browser.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+
+        swipe(*((0.5 + 0.03 * k, 0.5) for k in range(11)))
+        assert at() == pytest.approx(80, abs=2)
+        before = at()
+        assert browser.execute_script(SCROLLED) == 0
+        swipe(*((0.3, 0.8 - 0.05 * k) for k in range(11)))
+        wait.until(lambda b: b.execute_script(SCROLLED) > 20)
+        assert at() == before
+    finally:
+        browser.execute_cdp_cmd(touch, {"enabled": False})
+        browser.set_window_size(size["width"], size["height"])
+
+
+SCROLLED = "return document.querySelector('[data-testid=stMain]').scrollTop"
+
+
+WATCHED = """
+import sys, threading, time
+from pathlib import Path
+from weakref import WeakSet
+from streamlit import runtime
+from napari_ct2mri.app.web import case, server
+
+alive = WeakSet()
+
+class Watched(case.Case):
+    def __new__(cls, *values):
+        made = super().__new__(cls)
+        alive.add(made)
+        return made
+
+case.Case = Watched
+port, seen = int(sys.argv[1]), Path(sys.argv[2])
+server.FORGOTTEN_EVERY_S = 1.0
+server.FLAGS = [flag.replace("SessionTTL=120", "SessionTTL=1") for flag in server.FLAGS]
+
+def watch():
+    while True:
+        time.sleep(0.3)
+        if runtime.exists():
+            stored = runtime.get_instance()._uploaded_file_mgr.file_storage
+            seen.write_text(f"{sum(map(len, stored.values()))} {len(alive)}")
+
+threading.Thread(target=watch, daemon=True).start()
+server.main(port)
+"""
+
+
+def test_what_was_uploaded_is_forgotten_when_the_page_is_closed(
+    model: Path, pictures: Path, tmp_path: Path, browser: Any
+) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    seen = tmp_path / "seen"
+    child = subprocess.Popen(
+        [sys.executable, "-c", WATCHED, str(port), str(seen)],
+        stdin=subprocess.PIPE,
+        env={**os.environ, MODEL_VARIABLE: str(model)},
+    )
+    try:
+        wait = WebDriverWait(browser, WAIT_S)
+        address = f"http://127.0.0.1:{port}"
+        _wait_for(address, child)
+        browser.get(address)
+        wait.until(lambda b: b.execute_script(VIEWER, ".tile:nth-of-type(5)"))
+        wait.until(lambda _: seen.read_text() == "0 1")  # no file; the images of the sample
+        picture = pictures.parent / "dot" / "CT" / "01.png"
+        browser.find_element("css selector", "input[type=file]").send_keys(str(picture))
+        wait.until(lambda _: seen.read_text() == "1 2")
+        page_, _ = browser.current_window_handle, browser.switch_to.new_window("tab")
+        other = browser.current_window_handle
+        browser.switch_to.window(page_)
+        browser.close()
+        browser.switch_to.window(other)
+        wait.until(lambda _: seen.read_text() == "0 1")  # and nobody else has come
+    finally:
+        child.kill()
+        child.communicate()
+
+
 def asked_for(browser: Any) -> list[str]:
     """Every address that the page has opened."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
@@ -485,6 +718,7 @@ def test_the_sample_is_made_once(model: Path, monkeypatch: pytest.MonkeyPatch) -
     case._sample_case.cache_clear()
     first = case.sample_case(str(model))
     assert case.sample_case(str(model)) is first
+    assert case.sample_case(str(model), "T2") is first  # as the page asks
     head = phantom(0, shape=(2, 64, 64), spacing=(40.0, 3.75, 3.75))
     assert np.array_equal(first.ct.data, head.ct.data)
     os.utime(model)  # trained anew

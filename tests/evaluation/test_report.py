@@ -116,6 +116,17 @@ def test_patients_with_like_names_have_figures_of_their_own(folder: Path) -> Non
     assert figures == ["figure-T2-p_1-ct2mri-base.png", "figure-T2-p_1-ct2mri-base_.png"]
 
 
+@pytest.mark.parametrize("letter", ["a", "ä", "頭"])
+def test_a_long_name_makes_a_file_name_that_a_disk_takes(tmp_path: Path, letter: str) -> None:
+    patient = replace(images("a", "held-out"), patient=200 * letter, predictor=99 * f"x{letter}")
+    scored = score_patient(patient)
+    files = write_report(Report(scored, pick_examples(patient, scored)), tmp_path)
+    (figure,) = (file for file in files if file.name.startswith("figure-"))
+    assert figure.is_file()
+    assert len(figure.name.encode()) < 160
+    assert f"figure-T2-{letter}{letter}" in figure.name
+
+
 def test_figures_are_pictures_with_something_on_them(folder: Path) -> None:
     from skimage.io import imread
 

@@ -103,6 +103,21 @@ def test_sets_of_mixed_data_range_say_so() -> None:
     assert both.data_range is None
 
 
+def test_a_patient_with_pictures_and_volumes_is_one_patient() -> None:
+    pictures, volumes = patient("a", slices=2), replace(patient("a", slices=4), data_range=1000.0)
+    rows = [*score_patient(pictures), *score_patient(volumes)]
+    (alone,) = per_set(per_patient(rows))
+    assert (alone.patients, alone.slices, alone.data_range) == (1, 6, None)
+    assert alone.mean.mae == pytest.approx(np.mean([row.figures.mae for row in rows]))
+    assert np.isnan(alone.spread.mae)
+    other = score_patient(patient("bb", slices=5))
+    (both,) = per_set(per_patient([*rows, *other]))
+    assert (both.patients, both.slices) == (2, 11)
+    means = [np.mean([row.figures.mae for row in each]) for each in (rows, other)]
+    assert both.mean.mae == pytest.approx(np.mean(means))
+    assert both.spread.mae == pytest.approx(np.std(means, ddof=1))
+
+
 def test_a_single_patient_has_no_spread() -> None:
     (one,) = per_set(per_patient(score_patient(patient())))
     assert np.isnan(one.spread.mae)

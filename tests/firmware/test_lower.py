@@ -29,7 +29,8 @@ def test_folded_layers_are_the_network(network: NetworkConfig, head: int) -> Non
 
 def test_instance_norm_is_refused_by_name() -> None:
     generator = random_generator(NetworkConfig(width=4, levels=3, norm="instance"))
-    with pytest.raises(FirmwareError, match=r"InstanceNorm2d at 'down\.1\.norm'.*norm='batch'"):
+    words = r"InstanceNorm2d at 'down\.1\.norm'.*norm='batch', .*terminal, --precision float\)"
+    with pytest.raises(FirmwareError, match=words):
         lower_generator(generator)
 
 

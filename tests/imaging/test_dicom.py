@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from scipy.ndimage import binary_erosion, map_coordinates
 
 from napari_ct2mri.errors import ImageError
-from napari_ct2mri.imaging import dicom
+from napari_ct2mri.imaging import dicom, dicom_header
 from napari_ct2mri.imaging.dicom import find_stacks, read_stack
 from napari_ct2mri.imaging.dicom_header import read_header
 from napari_ct2mri.imaging.io import read_volume, scan
@@ -507,6 +508,27 @@ def test_damaged_bytes_never_raise_anything_else(
     except ImageError as error:
         said = str(error)
     assert "\n" not in said
+
+
+def test_a_small_file_does_not_inflate_without_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_slice(tmp_path / "a.dcm", SLICES[0])
+    deflated = pydicom.dcmread(file)
+    deflated.private_block(9, "us", create=True).add_new(1, "OB", bytes(2**20))
+    deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    deflated.save_as(file)
+    assert file.stat().st_size < 2**15
+    np.testing.assert_array_equal(read_volume(file).data[0], SLICES[0])
+    monkeypatch.setattr(dicom_header, "_MAX_INFLATED", 2**20)
+    inflated: list[bytes] = []
+    monkeypatch.setattr(
+        pydicom.filereader.zlib, "decompress", lambda data, _: inflated.append(data)
+    )
+    with pytest.raises(ImageError, match=r"unpacks to more than 1 MiB, far more") as raised:
+        scan(file)
+    assert str(raised.value).startswith(f"{file}: ")
+    assert not inflated
 
 
 def test_no_patient_data_gets_out(tmp_path: Path) -> None:

@@ -57,7 +57,16 @@ def test_a_picture_of_a_ct_and_the_ct_give_one_input() -> None:
 @pytest.mark.parametrize(
     ("ct", "windows", "message"),
     [
-        (volume([0, 1], "MR", "arbitrary"), (BRAIN,), "expected a CT, got an MR"),
+        (
+            volume([0, 1], "MR", "arbitrary"),
+            (BRAIN,),
+            r"expected a CT, got an MR.* open it as CT \(in a terminal, --modality CT\)$",
+        ),
+        (
+            volume([0, 9], "unknown", "arbitrary"),
+            (BRAIN,),
+            r"\(0 to 9\); open it as CT \(in a terminal, --modality CT\), if it is one, or rescale",
+        ),
         (volume([0, 3794], "CT", "arbitrary"), (BRAIN,), r"unknown scale \(0 to 3794\); rescale"),
         (volume([0, 1], "CT", "grey"), (BRAIN, BONE), "reads 2 CT windows, a picture shows one"),
         (volume([0, np.nan], "CT", "HU"), (BRAIN,), "slice 0 of the CT holds NaN or infinity"),

@@ -16,11 +16,21 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from napari_ct2mri.errors import ImageError
-from napari_ct2mri.imaging.io import picture_files, read_volume, scan, write_volume
+from napari_ct2mri.imaging import pictures
+from napari_ct2mri.imaging.io import (
+    find,
+    picture_files,
+    read_listed,
+    read_volume,
+    scan,
+    write_volume,
+)
 from napari_ct2mri.imaging.volume import Geometry, Volume
 
+from .dicom_files import write_series
 from .geometries import geometries, places
 
 RNG = np.random.default_rng(1)
@@ -167,6 +177,80 @@ def test_a_folder_of_volumes_is_a_choice(tmp_path: Path) -> None:
         read_volume(tmp_path)
     assert one_line(raised, tmp_path)
     assert read_volume(tmp_path, series="2").source.path.endswith("b.mha")
+
+
+def test_several_paths_list_what_they_name_and_nothing_else(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    positions = np.arange(3)[:, None] * [0.0, 0.0, 2.0]
+    write_series(one / "old scan", CT, positions)  # found by a search of the folder, and alone
+    slices = write_series(other, CT, positions, uid="2.25.7")
+    volume = save(CT, one / "ct.nii.gz")
+    picture = save(GREY[0], other / "picture.png")
+    save(CT, one / "beside.nrrd")
+    (one / "notes.txt").write_text("no image")
+    found = scan(volume, slices[2], picture, slices[0], one / "notes.txt", tmp_path / "none.nii")
+    assert [(series.kind, series.description) for series in found] == [
+        *(("DICOM", "head"), ("NIfTI", "ct.nii.gz"), ("picture", "picture.png")),
+        *(("file", "notes.txt"), ("file", "none.nii")),
+    ]
+    assert sorted(found[0].files) == sorted((slices[0], slices[2]))
+    assert found[3].refusal.startswith("not an image this program reads")
+    assert found[4].refusal.startswith("does not exist")
+    with pytest.raises(ImageError, match="not an image") as raised:
+        read_listed(found[3], one / "notes.txt")
+    assert one_line(raised, one / "notes.txt")
+    inner = scan(one / "old scan", volume, one / "old scan" / "IM0", one / "old scan")
+    assert [(series.kind, len(series.files)) for series in inner] == [("DICOM", 3), ("NIfTI", 1)]
+
+
+def test_slices_by_themselves_name_a_file_only_where_they_are_all_that_is_there(
+    tmp_path: Path,
+) -> None:
+    """What names a file and a series is read again from there: it must be the same volume."""
+    positions = np.arange(3)[:, None] * [0.0, 0.0, 2.0]
+    files = write_series(tmp_path, CT, positions, uid="2.25.7")
+    for chosen, path in ((files, str(tmp_path)), (files[:2], "")):
+        ((_, read),) = find(*chosen)
+        source = read(None).source
+        assert (source.path, source.series_uid) == (path, "2.25.7")
+        assert len(source.slices.files) == len(chosen)
+
+
+def test_what_was_listed_is_read_whatever_came_beside_it(tmp_path: Path) -> None:
+    positions = np.arange(3)[:, None] * [0.0, 0.0, 2.0]
+    write_series(tmp_path / "b", CT, positions, uid="2.25.2")
+    (series,) = scan(tmp_path)
+    write_series(tmp_path / "a", CT[:, ::-1], positions, uid="2.25.1")
+    np.testing.assert_array_equal(read_listed(series, tmp_path).data, CT)
+    first, _ = scan(tmp_path)
+    for file in (tmp_path / "a").iterdir():
+        file.unlink()
+    with pytest.raises(ImageError, match="'head' is no longer there as it was listed") as raised:
+        read_listed(first, tmp_path)
+    assert one_line(raised, tmp_path)
+
+
+def test_of_the_stacks_of_a_series_the_listed_one_is_read(tmp_path: Path) -> None:
+    """They are counted by their length, and more may have come."""
+    lower = np.arange(2)[:, None] * [0.0, 0.0, 2.0]
+    write_series(tmp_path / "few", CT[:2, :, :4], lower, uid="2.25.2")
+    (few,) = scan(tmp_path)
+    assert few.uid == "2.25.2"
+    write_series(tmp_path / "many", CT, np.arange(3)[:, None] * [0.0, 0.0, 2.0], uid="2.25.2")
+    assert [series.uid for series in scan(tmp_path)] == ["2.25.2", "2.25.2#2"]
+    np.testing.assert_array_equal(read_listed(few, tmp_path).data, CT[:2, :, :4])
+
+
+def test_a_file_that_was_listed_is_read_by_itself(tmp_path: Path) -> None:
+    save(CT, tmp_path / "b.nrrd")
+    (series,) = scan(tmp_path)
+    save(CT + 1, tmp_path / "a.nrrd")
+    write_series(tmp_path / "scan", CT + 2, np.arange(3)[:, None] * [0.0, 0.0, 2.0])
+    np.testing.assert_array_equal(read_listed(series, tmp_path).data, CT)
+    (tmp_path / "b.nrrd").unlink()
+    with pytest.raises(ImageError, match="does not exist") as raised:
+        read_listed(series, tmp_path)
+    assert one_line(raised, tmp_path / "b.nrrd")
 
 
 def test_real_volumes(real_data: Path) -> None:
@@ -377,8 +461,36 @@ def test_coloured_and_transparent_pictures_are_refused(tmp_path: Path) -> None:
 def test_pictures_of_one_folder_share_their_size(tmp_path: Path) -> None:
     save(GREY[0], tmp_path / "1.png")
     save(GREY[0, :4], tmp_path / "2.png")
-    with pytest.raises(ImageError, match=r"2\.png: 8x4 pixels, but 1\.png has 8x6"):
-        read_volume(tmp_path)
+    for read in (read_volume, scan):  # before the first is decoded
+        with pytest.raises(ImageError, match=r"2\.png: 8x4 pixels, but 1\.png has 8x6"):
+            read(tmp_path)
+
+
+def test_a_folder_of_pictures_has_the_pages_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(GREY[0], tmp_path / "1.png")
+    save(GREY, tmp_path / "2.tif")
+    (series,) = scan(tmp_path)
+    assert series.shape == read_volume(tmp_path).data.shape == (len(GREY) + 1, *GREY.shape[1:])
+    monkeypatch.setattr(pictures, "MAX_VOXELS", GREY.size)
+    with pytest.raises(ImageError, match=r"4 pictures of 8x6 pixels, expected at most 144"):
+        scan(tmp_path)
+
+
+def test_a_picture_is_read_by_its_content(tmp_path: Path) -> None:
+    Image.fromarray(GREY[0]).save(tmp_path / "a.png", "TIFF")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.png").data[0], GREY[0])
+
+
+@pytest.mark.parametrize("ending", ["png", "nii", "nii.gz", "nrrd", "mha"])
+def test_hdf5_is_read_under_no_name(tmp_path: Path, ending: str) -> None:
+    """ITK would, and its voxels may be in any file."""
+    path = tmp_path / f"a.{ending}"
+    save(GREY, tmp_path / "a.h5").rename(path)
+    with pytest.raises(ImageError, match=r"not a .* file, or a damaged one") as raised:
+        read_volume(path)
+    assert one_line(raised, path)
 
 
 def test_sixteen_bits_keep_their_steps(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from napari_ct2mri.imaging.phantom import (
     sample_pair,
     splits,
 )
-from napari_ct2mri.imaging.phantom.scanner import Grid, scan
+from napari_ct2mri.imaging.phantom.scanner import Grid, Scan, acquire_ct, acquire_mr, scan
 from napari_ct2mri.imaging.phantom.shapes import Ellipsoid, Folds, Points, SplineField, Tube
 from napari_ct2mri.imaging.phantom.subject import draw_subject
 from napari_ct2mri.imaging.phantom.tissues import hu_table, signal_table
@@ -186,6 +187,38 @@ def test_noise_is_like_a_scanner_s():
     pairs = flat[:, :, 1:] & flat[:, :, :-1]
     near = (residual[:, :, 1:] * residual[:, :, :-1])[pairs].mean() / residual[flat].var()
     assert 0.05 < near < 0.6
+
+
+@pytest.mark.parametrize("shape", [(2, 32, 32), (2, 1, 40), (1, 1, 1)])
+@pytest.mark.parametrize("pixel_mm", [9.0, 15.0, 50.0])
+def test_a_pixel_wider_than_the_kernel_is_still_a_ct(shape, pixel_mm):
+    with np.errstate(divide="raise", invalid="raise"):
+        head = phantom(0, shape=shape, spacing=(30.0, pixel_mm, pixel_mm))
+    air = head.ct.data[head.labels == Tissue.AIR]
+    if shape[1] > 1:
+        assert abs(np.median(air) + 1000) < 20
+        assert len(np.unique(air)) > 3  # there is noise
+        assert head.ct.data.max() > -100
+
+
+def test_blur_and_noise_are_in_mm_along_both_axes():
+    """Pixels of 2 x 0.5 mm: neighbours along x see much of one another, those along y nothing."""
+    grid = Grid.of((1, 64, 256), (1.0, 2.0, 0.5), 0.0)
+    who = draw_subject(np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    point = np.zeros((1, 64, 256), np.float32)
+    point[0, 32, 128] = 4
+    (seen,) = acquire_mr(point, grid, rng).astype(float)
+    along_x, along_y = seen[32, 129] / seen[32, 128], seen[33, 128] / seen[32, 128]
+    assert along_x == pytest.approx(np.exp(-(0.5**2) / (2 * 0.55**2)), abs=0.08)
+    assert along_y < 0.08
+    flat = Scan(np.full((1, 64, 256), 40, np.float32), {}, np.zeros((1, 64, 256), np.uint8))
+    noise = acquire_ct(flat, replace(who, head_rest=0.0), grid, rng)[0].astype(float)
+    noise -= noise.mean()
+    beside = (noise[:, 1:] * noise[:, :-1]).mean() / noise.var()
+    above = (noise[1:] * noise[:-1]).mean() / noise.var()
+    assert beside > 0.6
+    assert abs(above) < 0.3
 
 
 # ----------------------------------------------------------------------------- variety

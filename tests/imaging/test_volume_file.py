@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import time
 from pathlib import Path
 
@@ -107,3 +108,25 @@ def test_the_same_volume_packs_to_the_same_bytes(tmp_path: Path) -> None:
     for file in files:
         write_volume(whole, file)
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("name", ["A.NII", "A.NII.GZ", "A.NRRD", "A.MHA", "A.MHD", "kopf-ä b.mhd"])
+def test_endings_in_capitals_and_names_in_other_letters(tmp_path: Path, name: str) -> None:
+    whole = volume(dtype=np.int16)
+    write_volume(whole, tmp_path / name)
+    read = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(read.data, whole.data)
+    assert read.geometry.is_close(whole.geometry)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+@pytest.mark.parametrize("name", ["k\udcff.nii.gz", "k\udcff"])
+def test_a_name_that_itk_cannot_be_told_ends_no_process(tmp_path: Path, name: str) -> None:
+    grey = Volume(np.zeros((1, 4, 4), np.uint8), unit="grey")
+    with pytest.raises(ImageError, match="its name is not UTF-8; rename it"):
+        write_volume(grey, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    write_volume(grey, tmp_path / "k.nii.gz")
+    (tmp_path / "k.nii.gz").rename(tmp_path / "k\udcff.nii.gz")
+    with pytest.raises(ImageError, match="its name is not UTF-8; rename it"):
+        read_volume(tmp_path / "k\udcff.nii.gz")

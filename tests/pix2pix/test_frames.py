@@ -108,3 +108,17 @@ def test_absurd_spacing_is_said() -> None:
     ct = Volume(hu, Geometry(spacing=(5, 100, 100)), "CT", "HU")
     with pytest.raises(VolumeError, match="check the spacing"):
         fit_frame(ct, _model())
+
+
+def test_a_frame_has_bounds() -> None:
+    """Within the limits of the zoom, a wrong spacing could ask for all memory."""
+    hu = np.where(_head((300, 300), 260, (150, 150)) > 0, 40, -1000).astype(np.int16)
+    ct = Volume(hu, Geometry(spacing=(5, 15, 9)), "CT", "HU")
+    with pytest.raises(VolumeError, match=r"x 257 pixels of 15 x 9 mm.* 3872 x 2336,") as raised:
+        fit_frame(ct, _model(pixel_mm=1.0))
+    assert "\n" not in str(raised.value)
+    assert fit_frame(ct, _model(pixel_mm=1.0), fixed=True).shape == (64, 64)
+    specks = np.zeros((3, 4000, 4000), np.uint8)
+    specks[:, 1000:1080, 1000:1080] = specks[:, 3900:3940, 3900:3940] = 200
+    with pytest.raises(VolumeError, match="cut the picture to the head"):
+        fit_frame(Volume(specks, modality="CT", unit="grey"), _model(head_px=200))

@@ -87,7 +87,8 @@ def test_skip_stored_after_leaky_relu_gives_the_decoder_the_same() -> None:
 def test_a_device_that_is_not_there_is_named() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    with pytest.raises(ConfigError, match="'cuda' is not available"):
+    words = r"'cuda' is not available here; choose cpu or auto \(in a terminal, --device\)"
+    with pytest.raises(ConfigError, match=words):
         pick_device("cuda")
 
 

@@ -77,6 +77,22 @@ def test_a_broken_list_is_one_line(make_pairs: MakePairs, text: str, message: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("index", ["--5", "-", "\u00b2", "5-", "\u0665", "1.5", "+3", "1234567890"])
+def test_a_slice_that_is_no_whole_number_names_its_line(make_pairs: MakePairs, index: str) -> None:
+    path = make_pairs()
+    header = HEADER.replace("\n", ",slice\n")
+    path.write_text(header + f"a-ct-0.png,a-mr-0.png,a,T2,train,{index}\n", encoding="utf-8")
+    with pytest.raises(PairError, match="line 2: slice .* is not a whole number"):
+        read_pairs(path)
+
+
+def test_slices_are_counted_from_anywhere(make_pairs: MakePairs) -> None:
+    path = make_pairs()
+    rows = "".join(f"a-ct-0.png,a-mr-0.png,a,T2,train,{index}\n" for index in ("-5", "07", ""))
+    path.write_text(HEADER.replace("\n", ",slice\n") + rows)
+    assert [row.slice_index for row in read_pairs(path).rows] == [-5, 7, None]
+
+
 def test_a_file_missing_on_row_17_is_named(make_pairs: MakePairs) -> None:
     path = make_pairs(dict.fromkeys("abcdefg", ("T2", "train")))
     lines = path.read_text().splitlines()

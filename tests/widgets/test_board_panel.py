@@ -249,6 +249,13 @@ def test_a_person_without_a_board(
     scroll(qtbot, board, viewer, 3)
     project = tmp_path / "project"
     np.testing.assert_array_equal(layer.data[3], reference(project, 3))
+    compare = panel("Compare")
+    compare.real.select(add_volume(viewer, head_pair(slices=12)[1], "head T2"))
+    compare.fake.select(layer)
+    made = {k for k in range(12) if layer.data[k].any()}
+    click(qtbot, compare.go)
+    assert f"{len(made)} of its 12 slices are made so far" in told.pop()
+    assert 3 in made
     assert layer_to_volume(layer).geometry == OBLIQUE
 
     until(qtbot, lambda: "dB" in board.live.figures["Agreement"].text())
@@ -280,6 +287,10 @@ def test_a_person_without_a_board(
     assert float(rows[-1]["fps"]) > 0
     for k in range(12):
         np.testing.assert_array_equal(layer.data[k], reference(project, k))
+    click(qtbot, compare.go)
+    settle(compare)
+    assert not told
+    assert "12 slices" in compare.verdict.text()
 
     click(qtbot, board.live.go)
     until(qtbot, lambda: not board.live.is_running)
@@ -562,6 +573,38 @@ def test_the_hint_says_what_to_do_about_a_port(ready: Any) -> None:
     assert ready.hint.text() == (
         "<b>/dev/ttyX: unplugged.</b> Plug the board in again, or choose another port."
     )
+
+
+def test_the_choice_of_board_outlasts_what_happens_at_other_ports(ready: Any) -> None:
+    ready.watch.stop()
+    one = workflows.PortState("/dev/ttyX", "c6748-lcdk", "an adapter", None)
+    other = workflows.PortState("/dev/ttyY", "", "a modem", None)
+    ready.board.setCurrentText("host")
+    ready.port.show_ports((one,))
+    assert ready.board.currentText() == "c6748-lcdk"  # the guess
+    ready.board.setCurrentText("host")
+    busy = replace(one, obstacle=Obstacle("busy", "close the other program"))
+    for found in ((one, other), (busy, other), (one,), (), (one,)):
+        ready.port.show_ports(found)
+        assert ready.board.currentText() == "host"
+    ready.port.show_ports((replace(one, board="qemu-vexpress-a9"),))
+    assert ready.board.currentText() == "qemu-vexpress-a9"
+    ready.port.show_ports((replace(one, port="/dev/ttyZ"),))
+    assert ready.board.currentText() == "c6748-lcdk"
+
+
+def test_no_folder_for_the_project_is_said(
+    ready: Any, qtbot: QtBot, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ready.watch.stop()
+    ready.port.show_ports((workflows.PortState("/dev/ttyX", "host", "a probe", None),))
+    for text in ("", "  ", "/", "."):
+        ready.folder.line.setText(text)
+        click(qtbot, ready.go)
+        assert told.pop().startswith("no folder is chosen under 'C project'")
+        assert not ready.job.is_running
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_choice_is_not_called_pushed(

@@ -29,6 +29,7 @@ from napari_ct2mri.imaging.volume import Geometry, Volume, closest_axes
 from napari_ct2mri.jobs import Event, run_job
 from napari_ct2mri.widgets.comparison import Compared, MapsDone, compare
 from napari_ct2mri.widgets.layers import add_volume, layer_to_shown, synthetic_attributes
+from napari_ct2mri.widgets.slices import add_made, as_filling
 
 Settle = Callable[[Any], None]
 LONG = 400  # slices: what a person can stop
@@ -190,6 +191,12 @@ def look_at_slices(viewer: Viewer, panel_: Any, qtbot: QtBot, case: Case) -> Non
     (row,) = {index.row() for index in slices.selectedIndexes()}
     assert slices.item(row, 0).value == 1
     assert panel_.in_view.text() == "In view: slice 1"
+    for view, there, back in (("order", (2, 0, 1), (0, 1, 2)), ("ndisplay", 3, 2)):
+        setattr(viewer.dims, view, there)
+        assert not slices.selectedIndexes()
+        assert panel_.in_view.text() == "In view: no axial slice"
+        setattr(viewer.dims, view, back)
+        assert {index.row() for index in slices.selectedIndexes()} == {row}
     below = (case.ct.translate[0] - 99, *case.ct.translate[1:])
     aside = viewer.add_image(np.zeros((9, 4, 4)), translate=below, units=case.ct.units)
     for row in (2, 1):
@@ -355,6 +362,29 @@ def test_what_is_no_such_triple_is_refused_in_words(
     assert "<b>unknown</b>" in panel_.verdict.text()
     assert "does not say which model made it" in panel_.notes.toPlainText()
     assert not [layer for layer in viewer.layers if layer.name.endswith(MAPS)]
+
+
+def test_a_layer_that_still_fills_is_measured_once_it_is_whole(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], case: Case
+) -> None:
+    """What a board has not made yet is not black: nobody knows what it will be."""
+    whole = np.asarray(case.fake.data)
+    attributes = synthetic_attributes(case.ct, layer_to_shown(case.ct, "CT"), "tiny", "T2")
+    attributes["name"] = "ct · live T2 (host)"
+    live = viewer.add_image(np.zeros_like(whole), **as_filling(attributes))
+    panel_ = panel("Compare")
+    panel_.fake.select(live)
+    for made, k in ((0, 2), (1, 0), (2, 0), (2, 3), (3, 1)):
+        click(qtbot, panel_.go)
+        assert not panel_.job.is_running
+        assert f"{live.name!r} is not whole: {made} of its 4 slices are made so far" in told[-1]
+        assert "Press All slices in the Board panel" in told.pop()
+        live.data[k] = whole[k]
+        add_made(live, [k])
+    click(qtbot, panel_.go)
+    settle(panel_)
+    assert not told
+    assert len(panel_._compared.slices) == 4
 
 
 def test_pictures_of_one_slice_without_spacing_are_compared(

@@ -84,6 +84,23 @@ def test_a_landmark_is_where_it_was_clicked(window: Viewer, drag: Drag) -> None:
     np.testing.assert_allclose(points_of(ct, points, "CT"), [middle[:3]] * 2, atol=1.0)
 
 
+def test_a_landmark_is_set_on_the_slice_in_view_though_one_looked_in_3d(
+    window: Viewer, drag: Drag
+) -> None:
+    ct = window.layers["head CT"]
+    image = LayerChooser(window, "CT", "CT")
+    image.select(ct)
+    marks = LandmarkChooser(window, image, "CT")
+    window.dims.ndisplay = 3
+    marks.start_marking()
+    assert window.dims.ndisplay == 2
+    drag(0, 0)
+    points = marks.layer()
+    assert points is not None
+    middle = layer_to_shown(ct).geometry.affine @ (*MIDDLE, 1)
+    np.testing.assert_allclose(points_of(ct, points, "CT"), [middle[:3]], atol=1.0)
+
+
 def test_a_profile_is_of_what_the_mouse_went_over(window: Viewer, drag: Drag) -> None:
     ct, mr = window.layers["head CT"], layer_to_shown(window.layers["head T2"])
     view = ProfileView(window, lambda: 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -104,6 +106,38 @@ def test_a_cropped_copy_does_not_claim_the_grid_it_came_from() -> None:
     crop = Image(layer.data[:, 8:40], scale=layer.scale, metadata=layer.metadata, units="mm")
     assert layer_to_volume(crop).data.shape == (4, 32, 64)
     assert not is_as_read(crop)
+
+
+def test_a_layer_whose_voxels_were_changed_is_not_as_read() -> None:
+    ct = replace(head_pair()[0], source=Source("ct.mha"))
+    layer = as_layer(ct)
+    assert is_as_read(layer)
+    read = layer.data
+    layer.data = np.maximum(read, -500)
+    assert not is_as_read(layer)
+    assert not is_as_read(copied(layer))
+    layer.data = read
+    assert is_as_read(layer)
+    layer.data[1, 2, 3] += 1
+    assert not is_as_read(layer)
+    layer.data[1, 2, 3] -= 1
+    assert is_as_read(layer)
+    layer.data = read.view(np.uint16)
+    assert not is_as_read(layer)
+
+
+def test_a_copy_of_a_layer_is_as_read() -> None:
+    ct = replace(head_pair()[0], source=Source("ct.mha"))
+    copy = copied(as_layer(ct))
+    assert copy.data.flags.c_contiguous
+    assert is_as_read(copy)
+    assert is_as_read(as_layer(pickle.loads(pickle.dumps(ct))))
+
+
+def copied(layer: Image) -> Image:
+    """As napari's "Duplicate Layer" makes it."""
+    data, attributes, _ = layer.as_layer_data_tuple()
+    return Image(deepcopy(data), **attributes)
 
 
 def test_layers_of_others_lie_where_they_are_shown() -> None:

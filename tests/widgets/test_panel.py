@@ -14,9 +14,10 @@ from counting import Counting, is_open, press
 from heads import head_pair
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QSettings, QTimer
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import QPoint, QPointF, QSettings, Qt, QTimer
+from qtpy.QtGui import QCloseEvent, QWheelEvent
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QApplication,
     QCheckBox,
     QComboBox,
@@ -24,13 +25,18 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QLineEdit,
     QMessageBox,
+    QSlider,
     QSpinBox,
     QToolButton,
+    QWidget,
 )
 
 from conftest import PATIENCE_MS, MakeViewer, OpenPanel
-from napari_ct2mri.errors import ConfigError
+from napari_ct2mri.app.process import JobProcess
+from napari_ct2mri.errors import ConfigError, JobError
+from napari_ct2mri.jobs import Event, Progress
 from napari_ct2mri.widgets.forms import OutputField
+from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.layers import add_volume
 from napari_ct2mri.widgets.memory import remember
 from napari_ct2mri.widgets.models import ModelChooser
@@ -77,6 +83,93 @@ def test_a_name_that_is_cut_off_is_in_the_tip(heads: Viewer, panel: OpenPanel) -
     assert chooser.toolTip().startswith(f"{heads.layers[-1].name}\nThe head is where")
     chooser.select(heads.layers["head T2"])
     assert chooser.toolTip().startswith("head T2\n")
+
+
+# ---------------------------------------------------------------- the mouse wheel
+
+FIELDS = (QComboBox, QAbstractSpinBox, QSlider)
+
+
+def wheel(part: QWidget, turn: int = -120) -> None:
+    """Turn the wheel over a part, down where nothing else is said; what ignores it hands it on.
+
+    As Qt does with what comes from outside, but not with what is sent by ``sendEvent``.
+    """
+    there = QPointF(part.mapToGlobal(part.rect().center()))
+    none, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    behind: QWidget | None = part
+    while behind is not None:
+        places = QPointF(behind.rect().center()), there, QPoint(0, 0), QPoint(0, turn)
+        event = QWheelEvent(*places, none, keys, Qt.ScrollPhase.NoScrollPhase, False)
+        QApplication.sendEvent(behind, event)
+        if event.isAccepted():
+            return
+        behind = behind.parentWidget()
+
+
+def says(field: QWidget) -> object:
+    return field.currentIndex() if isinstance(field, QComboBox) else field.value()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_wheel_changes_no_field_in_passing(
+    name: str, heads: Viewer, panel: OpenPanel, qtbot: QtBot
+) -> None:
+    content = panel(name).scroll.widget()
+    fields = [field for kind in FIELDS for field in content.findChildren(kind)]
+    assert fields
+    before = [says(field) for field in fields]
+    qtbot.waitUntil(
+        lambda: {field.focusPolicy() for field in fields} == {Qt.FocusPolicy.StrongFocus}
+    )
+    for field in fields:
+        for turn in (-120, 120, 120):
+            wheel(field, turn)
+            assert says(field) == before[fields.index(field)]
+    assert [says(field) for field in fields] == before
+
+
+def test_the_wheel_scrolls_the_form_and_turns_the_field_that_one_went_into(
+    make_napari_viewer: MakeViewer, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    _, train = viewer.window.add_plugin_dock_widget("napari-ct2mri", "Train")
+    train.settings.epochs.setValue(77)
+    bar, preset = train.scroll.verticalScrollBar(), train.settings.preset
+    qtbot.waitUntil(lambda: preset.focusPolicy() == Qt.FocusPolicy.StrongFocus)
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    wheel(preset)
+    assert bar.value() > 0
+    assert (train.settings.name(), train.settings.leaves()) == ("default", {"epochs": 77})
+    wheel(bar, 120)
+    assert bar.value() == 0
+    with qtbot.waitActive(viewer.window._qt_window):
+        viewer.window._qt_window.activateWindow()
+    for field in (train.settings.epochs, preset):
+        field.setFocus()
+        assert field.hasFocus()
+        before = says(field)
+        wheel(field)
+        assert says(field) != before
+
+
+def test_the_wheel_passes_over_fields_that_come_later(qtbot: QtBot) -> None:
+    panel = Panel(Viewer.__new__(Viewer), "go")
+    qtbot.addWidget(panel)
+    first, later, inner = QWidget(), QSpinBox(), QComboBox()
+    panel.body.addWidget(first)
+    qtbot.wait(10)
+    panel.section("Later").addRow("number", later)
+    inner.addItems(["a", "b"])
+    inner.setParent(first)
+    qtbot.wait(10)
+    for field in (later, inner):
+        wheel(field, 120)
+        wheel(field)
+        wheel(field)
+        assert says(field) == 0
+    later.setValue(7)
+    assert later.value() == 7
 
 
 # ---------------------------------------------------------------- memory
@@ -260,6 +353,86 @@ def test_any_job_that_was_killed_can_be_started_again(
     panel.go.click()
     qtbot.waitUntil(lambda: hasattr(panel, "saw"), timeout=PATIENCE_MS)
     assert not told
+
+
+def test_a_child_that_cannot_be_started_is_one_line_and_a_panel_to_go_on_with(
+    heads: Viewer,
+    panel: OpenPanel,
+    settle: Callable[[Any], None],
+    told: list[str],
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise JobError("no child process can be started: No space left on device")
+
+    synthesize = panel("Synthesize")
+    synthesize.model.add_file(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(JobProcess, "start", refuse)
+        synthesize.go.click()
+    assert told == ["no child process can be started: No space left on device"]
+    assert synthesize.status.text() == told.pop()
+    assert not synthesize.job.is_running
+    assert not synthesize.at_work()
+    assert synthesize.go.isEnabled()
+    assert not synthesize.stop.isEnabled()
+    synthesize.go.click()
+    settle(synthesize)
+    assert not told
+    assert "head CT · synthetic T2" in heads.layers
+
+
+# ---------------------------------------------------------------- cancel
+
+
+def test_cancel_is_seen_to_be_heard(counting: tuple[Viewer, Counting], qtbot: QtBot) -> None:
+    _, panel = counting
+    panel.stop.click()
+    assert panel.status.text() == "cancelling ..."
+    assert not panel.stop.isEnabled()
+    panel.job.event_came.emit(Progress(5, 9999, "sheep"))  # which was on its way
+    assert panel.status.text() == "cancelling ..."
+    qtbot.waitUntil(lambda: not panel.job.is_running, timeout=PATIENCE_MS)
+    assert panel.status.text().startswith("cancelled")
+    del panel.saw
+    panel.go.click()
+    qtbot.waitUntil(lambda: hasattr(panel, "saw"), timeout=PATIENCE_MS)
+    assert panel.stop.isEnabled()
+    assert "sheep" in panel.status.text()
+
+
+def test_what_was_on_its_way_from_an_abandoned_job_is_passed_over(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[JobProcess] = []
+    monkeypatch.setattr(JobProcess, "start", lambda process, *_: started.append(process))
+    job, heard = QtJob(), []
+    for signal in (job.event_came, job.succeeded, job.failed):
+        signal.connect(heard.append)
+    job.start(lambda: None)  # type: ignore[arg-type, return-value]
+    first, event = started[0], Event()
+    say, end = first.on_event, first.on_result
+    job.abandon()
+    job.start(lambda: None)  # type: ignore[arg-type, return-value]
+    say(event)
+    end("the first")
+    assert heard == []
+    assert job.is_running
+    started[1].on_event(event)
+    started[1].on_result("the second")
+    assert heard == [event, "the second"]
+
+
+def test_an_abandoned_panel_can_be_started_again(
+    counting: tuple[Viewer, Counting], qtbot: QtBot
+) -> None:
+    """As when its window was only hidden, by a program."""
+    _, panel = counting
+    panel.abandon()
+    assert panel.go.isEnabled()
+    assert not panel.stop.isEnabled()
+    qtbot.waitUntil(panel.left_behind.exists, timeout=PATIENCE_MS)
 
 
 # ---------------------------------------------------------------- closing

@@ -14,13 +14,14 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
 from conftest import PATIENCE_MS, OpenPanel
-from napari_ct2mri.errors import JobError
-from napari_ct2mri.imaging.io import write_volume
+from napari_ct2mri.errors import JobError, PairError
+from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import Geometry
-from napari_ct2mri.pix2pix.pairs import read_pairs
+from napari_ct2mri.pix2pix.pairs import PairRow, read_pairs
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.job import QtJob
-from napari_ct2mri.widgets.layers import add_volume
+from napari_ct2mri.widgets.layer_pairs import LayerPair, in_no_file
+from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
 
 Settle = Callable[[Any], None]
 
@@ -71,7 +72,7 @@ def test_the_newest_pair_is_seen(heads: Viewer, panel: OpenPanel, qtbot: QtBot) 
 
 
 def test_layers_read_from_files_are_trained_on_from_there(
-    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
 ) -> None:
     ct, mr = head_pair()
     for volume, name in ((ct, "ct.nrrd"), (mr, "mr.nrrd")):
@@ -85,11 +86,107 @@ def test_layers_read_from_files_are_trained_on_from_there(
     (entry,) = panel("Train").pairs.entries()
     assert entry.ct.resolve() == tmp_path / "ct.nrrd"
     click(qtbot, register.add)
-    assert register.table.rowCount() == 2
+    assert "are in the table already" in told.pop()
     register.table.selectRow(0)
     click(qtbot, register.remove)
-    assert len(register.pairs) == register.table.rowCount() == 1
+    assert len(register.pairs) == register.table.rowCount() == 0
+    click(qtbot, register.add)
     assert register.table.item(0, 0).text() == "ct\nmr"
+
+
+def test_a_layer_that_was_changed_is_not_its_file(
+    viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    ct, mr = head_pair()
+    for volume, name in ((ct, "ct.nrrd"), (mr, "mr.nrrd")):
+        write_volume(volume, tmp_path / name)
+        viewer.open(tmp_path / name, plugin="napari-ct2mri")
+    register = paired(panel, qtbot)
+    layer = viewer.layers["ct"]
+    layer.data = np.maximum(layer.data, -500)
+    assert in_no_file(layer, viewer.layers["mr"]).startswith("layer 'ct' is in no file as used")
+    (entry,) = register.pairs.entries()
+    assert isinstance(entry.mr, Path)
+    np.testing.assert_array_equal(entry.ct.data, np.maximum(ct.data, -500))
+    register.save_pairs(tmp_path / "list.csv")
+    settle(register)
+    (row,) = read_pairs(tmp_path / "list.csv").rows
+    assert row.ct.name == "list-001-ct.mha"
+    np.testing.assert_array_equal(read_volume(row.ct).data, entry.ct.data)
+    assert layer_to_volume(layer).geometry.is_close(ct.geometry, 1e-9)
+
+
+# ---------------------------------------------------------------- saving the table
+
+
+def test_what_is_done_to_the_table_while_it_is_saved_is_kept(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
+) -> None:
+    register = paired(panel, qtbot)
+    pairs = register.pairs
+    for seed, name in ((5, "bea"), (6, "cleo"), (7, "dora")):
+        for volume, kind in zip(head_pair(seed), ("CT", "T2"), strict=True):
+            add_volume(heads, volume, f"{name} {kind}")
+
+    def add(name: str) -> None:
+        pairs.add_layers(heads.layers[f"{name} CT"], heads.layers[f"{name} T2"], name, "T2", "val")
+
+    add("bea")
+    add("cleo")
+    register.save_pairs(tmp_path / "pairs.csv")
+    pairs.remove([1])
+    heads.layers.remove("cleo CT")
+    add("dora")
+    settle(register)
+    assert [pair.patient for pair in pairs] == ["patient-1", "dora"]
+    first, last = pairs
+    assert isinstance(first, PairRow)
+    assert isinstance(last, LayerPair)
+    assert register.table.rowCount() == 2
+    assert register.status.text().endswith("pairs.csv, as the table was when saving began")
+    kept = [row.patient for row in read_pairs(tmp_path / "pairs.csv").rows]
+    assert kept == ["patient-1", "bea", "cleo"]
+
+    register.save_pairs(tmp_path / "pairs.csv")
+    settle(register)
+    assert register.status.text().endswith("pairs.csv")
+    assert [pair.patient for pair in read_pairs(tmp_path / "pairs.csv").rows] == [
+        *("patient-1", "dora")
+    ]
+
+
+def test_what_was_saved_is_not_added_again(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
+) -> None:
+    """Whether the layers are in no file, as here, or were opened from the files of a row."""
+    register = paired(panel, qtbot)
+    for _ in range(2):  # once a row of layers, once of files
+        register.save_pairs(tmp_path / "pairs.csv")
+        settle(register)
+        click(qtbot, register.add)
+        assert "are in the table already" in told.pop()
+    (row,) = register.pairs
+    opened = [
+        heads.open(file, plugin="napari-ct2mri")[0]
+        for file in (tmp_path / row.ct.name, tmp_path / row.mr.name)
+    ]
+    for chooser, layer in zip((register.ct, register.mr), opened, strict=True):
+        chooser.select(layer)
+    click(qtbot, register.add)
+    assert "are in the table already" in told.pop()
+    opened[0].data = np.maximum(opened[0].data, -500)  # another image
+    click(qtbot, register.add)
+    assert not told
+    assert len(register.pairs) == 2
+
+
+def test_a_list_that_another_program_writes_leaves_the_table(
+    heads: Viewer, panel: OpenPanel, qtbot: QtBot
+) -> None:
+    register = paired(panel, qtbot)
+    with pytest.raises(PairError, match="1 pair saved, but 0 pairs in the file now"):
+        register.pairs.replace(tuple(register.pairs), ())
+    assert len(register.pairs) == 1
 
 
 def test_wrong_pairs_are_refused_in_words(

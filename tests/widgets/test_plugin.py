@@ -27,6 +27,7 @@ from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import Geometry, Volume
 from napari_ct2mri.widgets.files import get_reader, layer_name
+from napari_ct2mri.widgets.layer_pairs import file_of
 from napari_ct2mri.widgets.layers import (
     add_volume,
     layer_to_shown,
@@ -203,6 +204,45 @@ def test_a_dicom_file_without_ending_opens(viewer: Viewer, real_data: Path, tmp_
     assert layer.data.shape == (1, 512, 512)
 
 
+def scan_of(folder: Path, uid: str, depth_mm: float = 5.0) -> list[Path]:
+    planes = np.random.default_rng(0).integers(-1000, 1000, (4, 20, 24)).astype(np.int16)
+    positions = np.arange(4)[:, None] * [0.0, 0.0, depth_mm]
+    return write_series(folder, planes, positions, uid=uid, SeriesDescription=f"head {uid[-1]}")
+
+
+def test_slices_opened_as_a_stack_are_one_layer(viewer: Viewer, tmp_path: Path) -> None:
+    """File > Open Files as Stack."""
+    files = scan_of(tmp_path / "scan", "2.25.1")
+    (layer,) = viewer.open(files, stack=True, plugin=NAME)
+    assert layer.name == "scan"
+    whole = read_volume(tmp_path / "scan")
+    volume = layer_to_volume(layer)
+    assert volume.geometry == whole.geometry
+    np.testing.assert_array_equal(volume.data, whole.data)
+    assert file_of(layer, "CT") == (tmp_path / "scan", "2.25.1")
+    (part,) = viewer.open(files[:3], stack=True, plugin=NAME)
+    assert part.data.shape[0] == 3
+    assert file_of(part, "CT") is None
+
+
+def test_a_stack_of_several_series_is_a_layer_of_each(viewer: Viewer, tmp_path: Path) -> None:
+    files = scan_of(tmp_path / "one", "2.25.1") + scan_of(tmp_path / "two", "2.25.2", 3.0)
+    layers = viewer.open(files, stack=True, plugin=NAME)
+    assert [layer.name for layer in layers] == ["one · head 1", "one · head 2"]
+    assert [layer.data.shape[0] for layer in layers] == [4, 4]
+    write_volume(head_pair()[1], tmp_path / "mr.nrrd")
+    mixed = [str(path) for path in (tmp_path / "mr.nrrd", *files[:2])]
+    read = get_reader(mixed)
+    assert read is not None
+    assert [attributes["name"] for _, attributes, _ in read(mixed)] == ["one", "mr"]
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for file in files[:2]:
+        (bad / file.name).write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ImageError, match=str(bad)):
+        viewer.open(list(bad.iterdir()), stack=True, plugin=NAME)
+
+
 def test_an_oblique_mr_keeps_its_grid(viewer: Viewer, real_data: Path, tmp_path: Path) -> None:
     path = real_data / "volumes" / "head_mr_oriented.mha"
     viewer.open(path, plugin=NAME)
@@ -303,8 +343,9 @@ def test_several_series_in_a_folder_are_listed(tmp_path: Path) -> None:
     write_volume(mr, tmp_path / "b.nrrd")
     read = get_reader(str(tmp_path))
     assert read is not None
-    with pytest.raises(ImageError, match=r"several series.*a\.nrrd.*b\.nrrd"):
+    with pytest.raises(ImageError, match=r"several.*the Load panel: .*a\.nrrd.*b\.nrrd") as raised:
         read(str(tmp_path))
+    assert "\n" not in str(raised.value)
 
 
 def test_the_sample_is_a_ct_and_an_mr_on_one_grid(viewer: Viewer) -> None:

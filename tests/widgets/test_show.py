@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from heads import head_pair
 from skimage.io import imread
 
+from napari_ct2mri.app import viewer
+from napari_ct2mri.errors import JobError
 from napari_ct2mri.imaging.io import write_volume
 
 
@@ -37,3 +41,13 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith(f"{tmp_path / 'none.nii.gz'}: does not")
     assert not (tmp_path / "window.png").exists()
+
+
+def test_no_python_file_of_the_folder_one_is_in_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "argparse.py").write_text("raise SystemExit('imported from here')")
+    monkeypatch.chdir(tmp_path)
+    asked = [tmp_path / "none.nii.gz", Path("--screenshot"), tmp_path / "window.png"]
+    with pytest.raises(JobError, match=r"none\.nii\.gz: does not exist"):
+        viewer._run(asked, os.environ)

@@ -10,6 +10,7 @@ from heads import head_pair
 from napari.layers import Image
 from napari.viewer import Viewer
 
+from napari_ct2mri.errors import VolumeError
 from napari_ct2mri.jobs import Preview
 from napari_ct2mri.widgets.layers import layer_to_shown
 from napari_ct2mri.widgets.preview import PreviewLayer
@@ -73,6 +74,36 @@ def test_the_slice_in_view_is_chosen_by_its_place(heads: Viewer, ct: Image) -> N
     assert choice.in_view.isVisibleTo(choice)
     choice.which.setCurrentText("range")
     assert not choice.in_view.isVisibleTo(choice)
+
+
+@pytest.mark.parametrize("view", [{"order": (2, 0, 1)}, {"order": (1, 0, 2)}, {"ndisplay": 3}])
+def test_where_no_axial_slice_is_in_view_none_is_named(
+    heads: Viewer, ct: Image, view: dict[str, Any]
+) -> None:
+    choice, words, stack = SliceChoice(heads), InView(heads), Stack(heads, ct)
+    choice.which.setCurrentText("slice in view")
+    words.follow(stack)
+    asked: list[Any] = []
+    preview = PreviewLayer(heads, ct, layer_to_shown(ct, "CT"), asked.append)
+    stack.show(2)
+    before = {name: getattr(heads.dims, name) for name in view}
+    heads.dims.update(view)
+    assert stack.in_view() is None
+    assert words.text() == "In view: no axial slice"
+    with pytest.raises(VolumeError, match="no axial slice of layer 'head CT' is in view"):
+        choice.wanted(ct)
+    heads.dims.set_point(0, ct.data_to_world((1, 0, 0))[0])
+    assert asked[-1] == 2
+    heads.dims.update(before)
+    index = stack.in_view()
+    assert index == (2 if "ndisplay" in view else 1)  # in 3D, z does not move
+    assert asked[-1] == index
+    assert words.text().startswith(f"In view: slice {index} ")
+    assert choice.wanted(ct) == range(index, index + 1)
+    preview.end()
+    heads.dims.update(view)
+    stack.show(3)
+    assert asked[-1] is None
 
 
 def test_a_preview_lies_where_one_looks(heads: Viewer, ct: Image) -> None:

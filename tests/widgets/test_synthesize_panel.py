@@ -12,11 +12,13 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+from counting import press
 from heads import OBLIQUE, head_pair
 from named import NAMED, named_in, named_scan
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QMessageBox, QPushButton
 
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.app.cli import main
@@ -24,8 +26,10 @@ from napari_ct2mri.errors import ConfigError
 from napari_ct2mri.imaging.io import read_volume, write_volume
 from napari_ct2mri.imaging.volume import axial_slices
 from napari_ct2mri.pix2pix.engines import installed_engines
+from napari_ct2mri.widgets.docks import dock_of
 from napari_ct2mri.widgets.engine_choice import COSTS_DB
 from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
+from napari_ct2mri.widgets.slices import Stack
 
 Settle = Callable[[Any], None]
 LONG = 1200  # slices: what a person can stop
@@ -128,6 +132,7 @@ def test_a_range_lies_on_its_ct_and_the_rest_is_absent(
     assert layer.data.any(axis=(1, 2)).all()
     whole = viewer.layers["ct"]
     for part in (layer, spread):
+        assert Stack(viewer, part).made == 2
         np.testing.assert_allclose(part.data_to_world((0, 5, 7)), whole.data_to_world((2, 5, 7)))
         assert part.units == whole.units
     made = layer_to_volume(layer)
@@ -163,6 +168,37 @@ def test_the_slice_in_view(
     assert not synthesize.command.line.isVisibleTo(synthesize)
     assert synthesize.command.why_not.isVisibleTo(synthesize)
     assert "layer 'head CT' is in no file" in synthesize.command.why_not.text()
+
+
+def test_no_axial_slice_in_view_is_said_and_none_is_made(
+    heads: Viewer, synthesize: Any, qtbot: QtBot, told: list[str]
+) -> None:
+    synthesize.slices.which.setCurrentText("slice in view")
+    before = heads.dims.order
+    assert synthesize.slices.in_view.text().startswith("In view: slice ")
+    for view, back in (("order", before), ("ndisplay", 2)):
+        setattr(heads.dims, view, {"order": (2, 0, 1), "ndisplay": 3}[view])
+        assert synthesize.slices.in_view.text() == "In view: no axial slice"
+        click(qtbot, synthesize.go)
+        assert told.pop() == (
+            "no axial slice of layer 'head CT' is in view; show z with the slider, in 2D"
+        )
+        assert not synthesize.job.is_running
+        setattr(heads.dims, view, back)
+        assert synthesize.slices.in_view.text().startswith("In view: slice ")
+
+
+@pytest.mark.parametrize("count", [100, 1, 99, 101])
+def test_a_range_goes_to_the_last_slice_however_many_there_are(
+    viewer: Viewer, panel: OpenPanel, count: int
+) -> None:
+    """100 among them: a spin box of Qt ends at 99 by itself."""
+    ct, _ = head_pair(slices=1, side=8)
+    add_volume(viewer, replace(ct, data=np.tile(ct.data, (count, 1, 1))), "CT")
+    slices = panel("Synthesize").slices
+    slices.which.setCurrentText("range")
+    ends = [spin.maximum() for spin in (slices.first, slices.last)]
+    assert (slices.first.value(), slices.last.value(), ends) == (0, count - 1, [count - 1] * 2)
 
 
 # ---------------------------------------------------------------- saved as DICOM
@@ -330,6 +366,8 @@ def test_cancel_leaves_no_half_made_layer_and_there_is_one_job_at_a_time(
         long.start()
     assert "still at work" in told.pop()
     qtbot.waitUntil(lambda: len(heads.layers) == len(before) + 2, timeout=PATIENCE_MS)
+    stack = Stack(heads, heads.layers[-2])
+    assert 0 < stack.made < stack.count
     click(qtbot, long.stop)
     settle(long)
     assert list(heads.layers) == before
@@ -345,10 +383,38 @@ def test_a_layer_that_is_taken_out_ends_its_synthesis(
     click(qtbot, long.go)
     qtbot.waitUntil(lambda: len(heads.layers) > len(before), timeout=PATIENCE_MS)
     heads.layers.remove("long CT · synthetic T2")
+    qtbot.waitUntil(
+        lambda: long.status.text() == "cancelling ..." or not long.job.is_running,
+        timeout=PATIENCE_MS,
+    )
     settle(long)
     assert list(heads.layers) == before
     assert long.go.isEnabled()
     assert not told
+
+
+def test_a_panel_that_is_closed_leaves_no_half_made_layer(
+    viewer: Viewer, long: Any, heads: Viewer, qtbot: QtBot
+) -> None:
+    with qtbot.waitExposed(viewer.window._qt_window):
+        viewer.window.show()
+    before = list(heads.layers)
+    click(qtbot, long.with_spread)
+    click(qtbot, long.go)
+    qtbot.waitUntil(lambda: len(heads.layers) == len(before) + 2, timeout=PATIENCE_MS)
+    made = heads.layers[-2]
+    assert not made.data.any(axis=(1, 2)).all()  # it could be taken for a whole one
+    dock = dock_of(long)
+    assert dock is not None
+    asked: list[str] = []
+    press(QMessageBox.ButtonRole.DestructiveRole, asked)
+    cross = dock.titleBarWidget().findChild(QPushButton, "QTitleBarCloseButton")
+    qtbot.mouseClick(cross, Qt.MouseButton.LeftButton)
+    assert len(asked) == 1
+    assert dock_of(long) is None
+    assert list(heads.layers) == before
+    qtbot.wait(500)  # for what was on its way
+    assert list(heads.layers) == before
 
 
 # ---------------------------------------------------------------- what is refused

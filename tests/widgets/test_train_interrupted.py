@@ -226,6 +226,28 @@ def test_closing_ends_the_child_and_leaves_a_whole_checkpoint(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_closing_the_panel_ends_its_preview_as_cancel_does(
+    keeps: bool, heads: Viewer, train: Any, qtbot: QtBot, tmp_path: Path
+) -> None:
+    set_small(train, tmp_path / "m.safetensors")
+    train.keep.setChecked(keeps)
+    before = list(heads.layers)
+    click(qtbot, train.go)
+    wait_for(qtbot, lambda: train._preview.layer)
+    wait_for(qtbot, lambda: train._run.records)
+    shown = train._preview.layer
+    assert shown in heads.layers
+    heads.window.remove_dock_widget(train.parent())
+    assert not train.job.is_running
+    assert list(heads.layers) == ([*before, shown] if keeps else before)
+    assert shown.name.startswith("m after epoch ") == keeps
+    assert states(train) == [("m", "stopped")]
+    qtbot.wait(500)  # for what was on its way
+    heads.dims.set_current_step(0, 3)  # nobody follows any more
+    assert len(heads.layers) == len(before) + keeps
+
+
 def test_a_full_disk_is_said_and_loses_nothing(
     train: Any,
     qtbot: QtBot,

@@ -30,6 +30,7 @@ from napari_ct2mri.errors import ConfigError
 
 __all__ = ["config_from_flags", "slices_from_flag", "window_from_flag", "with_config_flags"]
 
+_USUAL: Preset = "default"  # what --preset says if it is not given
 _SIGNS = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))
 
 
@@ -60,7 +61,7 @@ def config_from_flags(
     Raises
     ------
     ConfigError
-        If a value is out of bounds, by its flag.
+        If a value is out of bounds, by its flag, or the run to resume was of another preset.
     """
     leaves = {leaf: value for leaf, value in given.items() if value is not None}
     if "windows" in leaves:
@@ -68,7 +69,13 @@ def config_from_flags(
     if resumed is not None:
         paths = dict(leaf_paths(TrainConfig))
         leaves = {leaf: leaf_value(resumed, path) for leaf, path in paths.items()} | leaves
-        name = leaves.pop("preset")
+        run: Preset = leaves.pop("preset")
+        if name not in (run, _USUAL):
+            raise ConfigError(
+                f"--resume goes on with the settings of the run, where preset was {run}, not "
+                f"{name}; leave the flags as they were, or train anew"
+            )
+        name = run
     elif "epochs" in leaves:
         usual = PRESETS[name].optimizer
         leaves.setdefault("decay_epochs", leaves["epochs"] * usual.decay_epochs // usual.epochs)

@@ -32,12 +32,14 @@ import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from napari_ct2mri.errors import Ct2MriError, JobCancelled, JobError
 from napari_ct2mri.jobs import Event, Job, Paused, run_job
 
-__all__ = ["JobProcess"]
+__all__ = ["JobProcess", "at_once"]
+
+F = TypeVar("F", bound=Callable[..., Job[Any]])
 
 GRACE_S = 10.0
 """How long a cancelled job may take to reach its next event and clean up."""
@@ -51,6 +53,12 @@ _WORD = struct.Struct(">cI")
 assert _WORD.size == 5
 _CANCEL, _PAUSE, _GO_ON, _VIEW = b"c", b"p", b"g", b"v"
 _NOWHERE = 2**32 - 1
+
+
+def at_once(job: F) -> F:
+    """Mark a job that leaves nothing to clean up: cancelled, its child is ended at once."""
+    job.ends_at_once = True  # type: ignore[attr-defined]
+    return job
 
 
 class JobProcess:
@@ -82,6 +90,7 @@ class JobProcess:
         self._reader: threading.Thread | None = None
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._stop = ""  # why the parent ended the child; empty while it wants the result
+        self._ends_at_once = False
 
     @property
     def is_running(self) -> bool:
@@ -101,28 +110,20 @@ class JobProcess:
         Raises
         ------
         JobError
-            If a job is still running.
+            If a job is still running, or the system gives no process or no log file.
         """
         if self.is_running:
             raise JobError("a job is still running; wait for it or cancel it first")
         name = function if isinstance(function, str) else _import_name(function)
         call = pickle.dumps((name, args, kwargs), protocol=5)
-        descriptor, log = tempfile.mkstemp(prefix="ct2mri-job-", suffix=".log")
-        with os.fdopen(descriptor, "wb") as stderr:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "napari_ct2mri.app.process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,  # Ctrl-C in a terminal is for the parent to handle
-                creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
-            )
+        self._child, log = _launch()
+        self._ends_at_once = getattr(function, "ends_at_once", False)
         self._stop = ""
         self._outbox = queue.SimpleQueue()
         self._outbox.put(_LENGTH.pack(len(call)) + call)
         threading.Thread(target=_post, args=(self._child, self._outbox), daemon=True).start()
         self._reader = threading.Thread(
-            target=self._follow, args=(self._child, self._outbox, Path(log)), daemon=True
+            target=self._follow, args=(self._child, self._outbox, log), daemon=True
         )
         self._reader.start()
 
@@ -142,9 +143,16 @@ class JobProcess:
         self._tell(_VIEW, number)
 
     def cancel(self, grace_s: float = GRACE_S) -> None:
-        """Ask the job to stop at its next event and clean up; kill it after ``grace_s``."""
+        """Ask the job to stop at its next event and clean up; kill it after ``grace_s``.
+
+        One that is marked by :func:`at_once` is ended without being asked.
+        """
         child = self._child
         if child is None or not self.is_running or self._stop:
+            return
+        if self._ends_at_once:
+            self._stop = "cancelled"
+            threading.Thread(target=_kill_tree, args=(child,), daemon=True).start()
             return
         self._stop = "cancelled; what was finished before is kept"
         threading.Thread(target=self._ask_to_stop, args=(child, grace_s), daemon=True).start()
@@ -214,6 +222,32 @@ class JobProcess:
         if self._stop:
             return JobCancelled(self._stop)
         return JobError(f"{value or _crash(returncode, log)} (log: {log})")
+
+
+def _launch() -> tuple[subprocess.Popen[bytes], Path]:
+    """A child that waits for its call, and its log."""
+    log = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="ct2mri-job-", suffix=".log")
+        log = Path(name)
+        with os.fdopen(descriptor, "wb") as stderr:
+            child = subprocess.Popen(
+                # -P: no Python file of the folder that the viewer was started in is imported
+                [sys.executable, "-P", "-m", "napari_ct2mri.app.process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C in a terminal is for the parent to handle
+                creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
+            )
+    except OSError as error:
+        if log is not None:
+            _remove(log)
+        raise JobError(
+            f"the job cannot be started: {error.strerror or error}; see that there are memory and "
+            "room for temporary files, then try again"
+        ) from error
+    return child, log
 
 
 def _import_name(function: Callable[..., Any]) -> str:

@@ -246,7 +246,10 @@ def _figures(values: Mapping[str, float]) -> str:
 
 @contextmanager
 def _ctrl_c(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Within: the first Ctrl-C or SIGTERM is remembered, the second ends the process at once."""
+    """Within: the first Ctrl-C or SIGTERM is remembered, the second ends the process at once.
+
+    What the caller of this process has it ignore stays ignored.
+    """
     cancelled = threading.Event()
 
     def handle(number: int, frame: object) -> None:
@@ -258,7 +261,8 @@ def _ctrl_c(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # no signals there
         yield cancelled.is_set
         return
-    previous = {number: signal.signal(number, handle) for number in _ASKS_TO_END}
+    asks = [n for n in _ASKS_TO_END if signal.getsignal(n) is not signal.SIG_IGN]  # as nohup wishes
+    previous = {number: signal.signal(number, handle) for number in asks}
     try:
         yield cancelled.is_set
     finally:

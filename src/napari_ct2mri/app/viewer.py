@@ -64,7 +64,8 @@ def _run(arguments: Sequence[Path], environment: dict[str, str] | os._Environ[st
     is_picture = Path("--screenshot") in arguments
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "napari_ct2mri.widgets.show", *map(str, arguments)],
+            # -P: no Python file of the folder that one is in is imported
+            [sys.executable, "-P", "-m", "napari_ct2mri.widgets.show", *map(str, arguments)],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,

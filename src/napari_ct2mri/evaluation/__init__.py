@@ -1,6 +1,6 @@
 """Honest figures: metrics, what a model has seen, reports."""
 
-from napari_ct2mri.evaluation.files import to_json, write_report
+from napari_ct2mri.evaluation.files import check_kept, to_json, write_report
 from napari_ct2mri.evaluation.labels import LABELS, MEANING, Label, label_of
 from napari_ct2mri.evaluation.metrics import (
     Figures,
@@ -42,6 +42,7 @@ __all__ = [
     "SliceFigures",
     "Table",
     "at_measuring_size",
+    "check_kept",
     "fit_patient",
     "gain_and_offset",
     "gradient_correlation",

@@ -18,9 +18,12 @@ from napari_ct2mri.evaluation.metrics import Figures
 from napari_ct2mri.evaluation.report import NOTICE, Example, Report
 from napari_ct2mri.evaluation.scores import PatientFigures, SetFigures, SliceFigures
 
-__all__ = ["to_json", "write_report"]
+__all__ = ["check_kept", "to_json", "write_report"]
 
 _REPORT = "report.json"
+_NAMES = ("report.html", _REPORT, "slices.csv", "patients.csv", "sets.csv", "plots.png")
+"""Files of every report; figures come to them."""
+_MAX_NAME_BYTES = 60  # of a patient, contrast or predictor in a figure's name; a disk takes 255
 _MAX_BYTES = 512 * 2**20
 _FIGURE = re.compile(r"figure-[^/\\\0:]{1,240}\.png")
 """Names that :func:`write_report` gives: below no other folder."""
@@ -38,6 +41,37 @@ _DEFINITIONS = {
     "trivial predictors": "never use the patient they are scored on; they carry the label that "
     "the patient has for the model",
 }
+
+
+def check_kept(directory: Path, inputs: Iterable[Path]) -> None:
+    """See that a report in ``directory`` would take the place of nothing that is not one.
+
+    Parameters
+    ----------
+    directory : Path
+    inputs : iterable of Path
+        What is read, which may lie there too.
+
+    Raises
+    ------
+    EvaluationError
+        If a file of the report would replace one of them, or a folder has its name.
+    """
+    replaced = set()
+    for file in (*(directory / name for name in _NAMES), *directory.glob("figure-*.png")):
+        if file.is_dir():
+            raise EvaluationError(
+                f"{file} is a folder where the report would write a file; move it away, or give "
+                "another --output"
+            )
+        if file.exists():
+            replaced.add(_identity(file))
+    for path in inputs if replaced else ():
+        if _identity(path) in replaced:
+            raise EvaluationError(
+                f"{path}: the report in {directory} would replace it by a file of that name; give "
+                "another --output"
+            )
 
 
 def write_report(report: Report, directory: Path) -> tuple[Path, ...]:
@@ -103,6 +137,12 @@ def to_json(report: Report, files: Iterable[str] = ()) -> str:
         indent=1,
         allow_nan=False,
     )
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """The same of one file by any of its names."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
 
 
 def _figures_of(path: Path) -> set[str]:
@@ -184,7 +224,8 @@ def _csv_cell(value: Any) -> Any:
 
 def _file_part(text: str) -> str:
     """Turn a patient's or model's name into part of a file name."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:60]
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
+    return safe.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")  # no half characters
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -214,14 +214,23 @@ def per_set(patients: Iterable[PatientFigures]) -> tuple[SetFigures, ...]:
     sets = []
     for (contrast, label, predictor), rows in groups.items():
         ranges = {row.data_range for row in rows}
-        mean, spread = _mean_and_spread([row.mean for row in rows])
+        means = [_over_slices(each) for each in _group(rows, lambda p: p.patient).values()]
+        mean, spread = _mean_and_spread(means)
         slices = sum(row.slices for row in rows)
         data_range = ranges.pop() if len(ranges) == 1 else None
         sets.append(
-            SetFigures(predictor, contrast, label, len(rows), slices, data_range, mean, spread)
+            SetFigures(predictor, contrast, label, len(means), slices, data_range, mean, spread)
         )
     contrasts = list(dict.fromkeys(s.contrast for s in sets))
     return tuple(sorted(sets, key=lambda s: (contrasts.index(s.contrast), LABELS.index(s.label))))
+
+
+def _over_slices(rows: Sequence[PatientFigures]) -> Figures:
+    """One patient's mean over all slices, whose pictures and volumes stand in rows of their own."""
+    if len(rows) == 1:
+        return rows[0].mean
+    values = [list(row.mean.as_dict().values()) for row in rows]
+    return Figures(*map(float, np.average(values, axis=0, weights=[row.slices for row in rows])))
 
 
 def _mean_and_spread(rows: Sequence[Figures]) -> tuple[Figures, Figures]:

@@ -172,7 +172,8 @@ def _check_layers(generator: nn.Module) -> None:
         if by_image or isinstance(module, nn.InstanceNorm2d):
             raise FirmwareError(
                 f"lower: {kind} at {name!r} normalises by the image it sees and has no integer "
-                "form; train with norm='batch', or keep to --precision float"
+                "form; train with norm='batch', or keep to float precision (in a terminal, "
+                "--precision float)"
             )
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             _check_convolution(name, module)

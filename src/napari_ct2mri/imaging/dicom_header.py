@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from io import BufferedReader, FileIO
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -66,6 +68,9 @@ _ENCODING = (
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _MAX_SIDE = 16384
+_MAX_INFLATED = 2**27
+"""Bytes of a deflated file, inflated: a slice of 8192 x 8192. A small file could claim memory
+without bound."""
 _SAME_PLANE = 2e-3
 """Difference of direction cosines, about 0.1 degrees, up to which slices are parallel."""
 
@@ -211,7 +216,7 @@ def read_header(path: Path) -> Header | None:
     import pydicom
 
     try:
-        with path.open("rb") as file:
+        with _Bounded(FileIO(path)) as file:
             if not _starts_like_dicom(file):
                 return None
             dataset = pydicom.dcmread(
@@ -228,6 +233,34 @@ def read_header(path: Path) -> Header | None:
         raise ImageError(f"{path}: cannot be opened: {error.strerror}") from error
     except Exception as error:  # pydicom lets many kinds out on damaged bytes
         raise ImageError(f"{path}: its DICOM header is damaged or cut off") from error
+
+
+class _Bounded(BufferedReader):
+    """A file that is not read to its end if it then inflates (PS3.5, A.5) without bound.
+
+    pydicom reads a file to its end for this alone, when it has found that syntax in its meta
+    information.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        if size is None or size < 0:
+            _check_inflates(Path(self.name), content)
+        return content
+
+
+def _check_inflates(path: Path, content: bytes) -> None:
+    """Refuse what inflates to more than memory should hold; damage is left to pydicom."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    left = _MAX_INFLATED
+    while content and left >= 0:
+        left -= len(inflater.decompress(content, 2**20))
+        content = inflater.unconsumed_tail
+    if left < 0:
+        raise ImageError(
+            f"{path}: unpacks to more than {_MAX_INFLATED // 2**20} MiB, far more than a slice; "
+            "save it uncompressed"
+        )
 
 
 def _header(path: Path, dataset: Dataset, opening: bytes, read_bytes: int) -> Header:

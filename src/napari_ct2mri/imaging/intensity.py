@@ -36,6 +36,7 @@ OUTPUT_MAX = 1000.0
 """Top of the arbitrary scale of a synthesized MR volume."""
 
 _PICTURE_WINDOW = Window()  # level 40, width 80
+_AS_CT = "open it as CT (in a terminal, --modality CT)"
 _PERCENTILES = (0.5, 99.5)
 _SAMPLE_VOXELS = 4_000_000
 """Percentiles of a larger head are taken from evenly spread voxels: the error is far below
@@ -185,13 +186,11 @@ def _check_ct(volume: Volume, windows: tuple[Window, ...]) -> None:
     if volume.modality == "MR":
         raise VolumeError(
             "expected a CT, got an MR; give a CT, or, if this is one that does not state it, "
-            "read it as CT (--modality CT)"
+            f"{_AS_CT}"
         )
     if volume.unit == "arbitrary":
         what = "one" if volume.modality == "CT" else "an image that does not state what it is,"
-        advice = (
-            "" if volume.modality == "CT" else "read it as CT (--modality CT) if it is one, or "
-        )
+        advice = "" if volume.modality == "CT" else f"{_AS_CT}, if it is one, or "
         raise VolumeError(
             f"expected a CT in Hounsfield units, got {what} on an unknown scale "
             f"({np.nanmin(volume.data):g} to {np.nanmax(volume.data):g}); {advice}rescale it to HU "

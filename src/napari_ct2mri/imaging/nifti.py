@@ -21,12 +21,20 @@ import numpy as np
 
 from napari_ct2mri.errors import ImageError
 
-__all__ = ["Content", "check_nifti", "nan_message", "read_content", "unmistakable"]
+__all__ = [
+    "Content",
+    "check_nifti",
+    "nan_message",
+    "read_content",
+    "starts_like_nifti",
+    "unmistakable",
+]
 
 _MAX_REST = 2**24  # bytes after the image: what tools pad or append is less
 _CHUNK_BYTES = 1 << 20
 _FLOATS = {16: "f4", 64: "f8"}  # NIfTI-1 datatype codes
 _LITTLE = (b"\x5c\x01\x00\x00", b"\x1c\x02\x00\x00")  # the header's own length, 348 or 540
+_BIG = tuple(length[::-1] for length in _LITTLE)
 _MAX_OFFSET = 1 << 26  # extensions between header and voxels may hold a DICOM header or two
 
 
@@ -46,6 +54,18 @@ def unmistakable(path: Path) -> Iterator[Path]:
         except OSError:  # Windows lets few users make links
             copyfile(path, alone)
         yield alone
+
+
+def starts_like_nifti(path: Path) -> bool:
+    """Whether a file, unpacked, begins with the length of a header.
+
+    niftilib also reads headers in XML, which name the file of their voxels.
+    """
+    try:
+        with _unpacked(path) as file:
+            return file.read(4) in _LITTLE + _BIG
+    except (OSError, EOFError, zlib.error):  # damaged, or cut off
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.errors import ImageError
-from napari_ct2mri.imaging.itk import open_image
+from napari_ct2mri.imaging.itk import MAX_VOXELS, open_image
 from napari_ct2mri.quiet import quiet
 
-__all__ = ["PICTURE_ENDINGS", "picture_files", "picture_shape", "read_pictures", "to_levels"]
+__all__ = ["PICTURE_ENDINGS", "picture_files", "pictures_shape", "read_pictures", "to_levels"]
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
@@ -51,10 +51,43 @@ def _natural(file: Path) -> tuple[tuple[int, str], ...]:
     return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-2, file.name))
 
 
-def picture_shape(file: Path) -> tuple[int, int, int]:
-    """(z, y, x) of a picture, without reading its pixels; z counts the pages of a TIFF."""
+def pictures_shape(files: Sequence[Path]) -> tuple[int, int, int]:
+    """(z, y, x) of the volume of pictures, without reading pixels; pages of a TIFF are slices.
+
+    Raises
+    ------
+    ImageError
+        If one cannot be read, they are not of one size, or are too many.
+    """
+    shapes = [_shape(file) for file in files]
+    for file, shape in zip(files, shapes, strict=True):
+        _check_size(file, shape, files[0], shapes[0])
+    pages, (_, height, width) = sum(shape[0] for shape in shapes), shapes[0]
+    if pages * height * width > MAX_VOXELS:
+        raise ImageError(
+            f"{files[0].parent}: {pages} pictures of {width}x{height} pixels, expected at most "
+            f"{MAX_VOXELS} pixels together"
+        )
+    return (pages, height, width)
+
+
+def _shape(file: Path) -> tuple[int, int, int]:
     width, height, *pages = open_image(file, "picture").GetSize()
     return (pages[0] if pages else 1, height, width)
+
+
+def _check_size(
+    file: Path, shape: tuple[int, ...], first: Path, first_shape: tuple[int, ...]
+) -> None:
+    if shape[1:] != first_shape[1:]:
+        raise ImageError(
+            f"{file}: {_size(shape)} pixels, but {first.name} has {_size(first_shape)}; "
+            "pictures of one folder are slices of one volume and share their size"
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[2]}x{shape[1]}"
 
 
 def read_pictures(files: Sequence[Path]) -> NDArray[np.uint8] | NDArray[np.float32]:
@@ -67,16 +100,8 @@ def read_pictures(files: Sequence[Path]) -> NDArray[np.uint8] | NDArray[np.float
     """
     stacks: list[NDArray[Any]] = [_read_picture(file) for file in files]
     for file, stack in zip(files, stacks, strict=True):
-        if stack.shape[1:] != stacks[0].shape[1:]:
-            raise ImageError(
-                f"{file}: {_size(stack)} pixels, but {files[0].name} has {_size(stacks[0])}; "
-                "pictures of one folder are slices of one volume and share their size"
-            )
+        _check_size(file, stack.shape, files[0], stacks[0].shape)
     return np.concatenate(stacks)
-
-
-def _size(stack: NDArray[np.generic]) -> str:
-    return f"{stack.shape[2]}x{stack.shape[1]}"
 
 
 def _read_picture(file: Path) -> NDArray[np.uint8] | NDArray[np.float32]:

@@ -7,6 +7,7 @@ voxels, which come last in all these formats, follow as they are made.
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import struct
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from errno import EFBIG
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -102,15 +104,17 @@ def _header(path: Path, like: Volume) -> tuple[bytes, Path]:
     two = np.zeros((_TWO, *like.data.shape[1:]), like.data.dtype)
     image = to_sitk(replace(like, data=two))
     image.SetMetaData(NOTES_KEY, meaning_label(like))
-    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    with quiet():
-        sitk.WriteImage(image, str(plain), useCompression=False)
-    if ending(path) == ".mhd":  # its voxels lie in another file
-        path.write_bytes(_deep(path.read_bytes(), kind, depth))
-        return b"", path.with_suffix(".raw")
-    header = plain.read_bytes()[: -storable(two).nbytes]
-    plain.unlink()
-    return _deep(header, kind, depth), path
+    with TemporaryDirectory() as folder:  # ITK knows endings in lower case, and names in ASCII
+        plain = Path(folder, "header" + ending(path).removesuffix(".gz"))
+        with quiet():
+            sitk.WriteImage(image, str(plain), useCompression=False)
+        header = plain.read_bytes()
+    if ending(path) != ".mhd":
+        return _deep(header[: -storable(two).nbytes], kind, depth), path
+    voxels = path.with_suffix(".raw")  # its voxels lie in another file
+    header = header.replace(b"header.raw", os.fsencode(voxels.name))
+    path.write_bytes(_deep(header, kind, depth))
+    return b"", voxels
 
 
 def _deep(header: bytes, kind: str, depth: int) -> bytes:

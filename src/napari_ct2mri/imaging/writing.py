@@ -23,6 +23,7 @@ from napari_ct2mri.imaging.dicom_out import (
     dicom_writer,
 )
 from napari_ct2mri.imaging.formats import DICOM_ENDING, VOLUME_ENDINGS, ending
+from napari_ct2mri.imaging.itk import check_name
 from napari_ct2mri.imaging.pictures import PICTURE_ENDINGS, to_levels
 from napari_ct2mri.imaging.volume import Volume
 from napari_ct2mri.imaging.volume_file import VolumeFile
@@ -70,6 +71,7 @@ def write_volume(
         If the ending is unknown, the volume does not fit the format, or writing fails.
     """
     path = Path(path)
+    check_name(path)
     suffix = ending(path)
     if suffix == DICOM_ENDING:
         _write_dicom(volume, path, derivation)
@@ -125,6 +127,7 @@ def growing_volume(path: Path, like: Volume) -> Iterator[Callable[[NDArray[np.ge
     ImageError
         If it cannot be written; what was there before is as it was.
     """
+    check_name(path)
     with _beside(path, as_folder=False) as workshop:
         with _in_one_line(path):
             file = VolumeFile(workshop / path.name, like)

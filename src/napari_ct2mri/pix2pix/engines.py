@@ -197,7 +197,8 @@ def open_onnx(model: bytes, name: EngineName, contrasts: tuple[str, ...]) -> Eng
         run = start(model, torch.get_num_threads())
     except Exception as error:  # each engine has its own tree, or none
         raise ConfigError(
-            f"engine {name} can't take this model: {_first_line(error)}; use --engine torch"
+            f"engine {name} can't take this model: {_first_line(error)}; choose the engine torch "
+            "(in a terminal, --engine torch)"
         ) from error
     return _OnnxEngine(name, contrasts, run)
 

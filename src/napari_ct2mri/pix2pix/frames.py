@@ -24,6 +24,7 @@ __all__ = ["Frame", "fit_frame"]
 
 _MARGIN_PX = 6  # air kept round the head, network pixels
 _ZOOM_LIMITS = (0.05, 20.0)  # beyond these the head was not found, or the spacing is wrong
+_MAX_FRAME_PX = 2048**2  # 1.7 m at the default's pixels: the spacing is wrong, or memory ends
 _ENOUGH_SLICES = 48  # looked at to find the head of a volume
 _ENOUGH_PX = 256
 _AIR = "and what is black counts as air", "and what is below -300 HU counts as air"  # grey, HU
@@ -105,6 +106,8 @@ def fit_frame(
     height, width = (
         frame_px if fixed or side <= frame_px else int(-(-side // step) * step) for side in sides
     )
+    if height * width > _MAX_FRAME_PX:
+        raise VolumeError(_too_large(ct, box, (height, width)))
     centre = [(box[2 * a] + box[2 * a + 1] - 1) / 2 for a in (0, 1)]
     if zoom == (1.0, 1.0):  # a whole shift, so that pixels stay as they are
         centre = [
@@ -134,6 +137,20 @@ def _zoom(ct: Volume, model: ModelConfig, diameter_px: float) -> tuple[float, fl
             f"{got} would need {zoom[0]:.3g} x {zoom[1]:.3g}; check the spacing{_OR_NATIVE}"
         )
     return zoom[0], zoom[1]
+
+
+def _too_large(ct: Volume, box: tuple[float, ...], frame: tuple[int, int]) -> str:
+    y, x = ct.geometry.spacing[1:]
+    of, hint = (
+        ("", "cut the picture to the head")
+        if ct.is_picture
+        else (f" of {y:.3g} x {x:.3g} mm", "check the spacing")
+    )
+    return (
+        f"what is no air in the CT takes {box[1] - box[0]:.0f} x {box[3] - box[2]:.0f} pixels{of}, "
+        f"and would need a frame of {frame[0]} x {frame[1]}, expected at most {_MAX_FRAME_PX:,} "
+        f"pixels; {hint}{_OR_NATIVE}"
+    )
 
 
 def _measure_head(ct: Volume) -> tuple[tuple[float, float, float, float], float]:

@@ -135,7 +135,9 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = next((kind for kind, is_there in there.items() if is_there), "cpu")
     elif not there.get(name, name == "cpu"):
-        raise ConfigError(f"device {name!r} is not available here; use --device cpu or auto")
+        raise ConfigError(
+            f"device {name!r} is not available here; choose cpu or auto (in a terminal, --device)"
+        )
     return torch.device(name)
 
 

@@ -25,6 +25,7 @@ Split = Literal["train", "val", "test"]
 _REQUIRED = ("ct", "mr", "patient", "contrast", "split")
 _OPTIONAL = ("slice", "series")
 _CONTRAST = re.compile(r"[A-Za-z0-9_+-]{1,16}")
+_SLICE = re.compile(r"-?[0-9]{1,9}")
 _MAX_BYTES = 64 * 2**20  # of a pairs.csv
 
 
@@ -157,7 +158,7 @@ def _row(path: Path, record: dict[str, str], line: int) -> PairRow:
     if ct == mr:
         raise fail(f"CT and MR are the same file: {record['ct']}")
     index = (record.get("slice") or "").strip()
-    if index and not (index.lstrip("-").isdigit() and len(index) < 10):
+    if index and not _SLICE.fullmatch(index):
         raise fail(f"slice {index!r} is not a whole number")
     return PairRow(
         ct,

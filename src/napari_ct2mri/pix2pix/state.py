@@ -121,7 +121,7 @@ class TrainingState:
         if header.data != data:
             raise CheckpointError(
                 f"{path}: was trained on other slices than the pair list holds now, or by other "
-                "teachers; restore them, or train anew without --resume"
+                "teachers; restore them, or train anew (in a terminal, without --resume)"
             )
         state = cls.fresh(header.config, data, device)
         tensors = read_tensors(path)

@@ -41,7 +41,8 @@ def read_state(checkpoint: Path) -> StateHeader:
     path = state_path(checkpoint)
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: nothing to resume, as no epoch of the run was finished here; train anew, "
-            "without --resume"
+            f"{path}: is not there, so there is nothing to resume from; a training leaves it "
+            "beside the model with each finished epoch. Put it back, or train anew (in a terminal, "
+            "without --resume)"
         )
     return parse_header(path, StateHeader)

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ct2mri.app.workflows import StepBegun
-from napari_ct2mri.errors import LinkError
+from napari_ct2mri.errors import ConfigError, LinkError
 from napari_ct2mri.firmware.ais import BOOTED
 from napari_ct2mri.firmware.boards import BOARDS
 from napari_ct2mri.jobs import Event
@@ -46,6 +46,7 @@ class BoardPanel(Panel):
         self._asked: tuple[object, ...] = ()  # the choice that the job at hand is about
         self._pushed: tuple[object, ...] = ()  # the choice that is on the board
         self._budget_of: tuple[object, ...] = ()  # the choice, without its port
+        self._guessed: tuple[str, str] = ("", "")  # a port, and which board is likely there
         self._calibration: Path | None = None
         self._push_next = False
         self.hint = wrapped()
@@ -63,6 +64,7 @@ class BoardPanel(Panel):
 
     def start(self) -> None:
         """Export, build and push; a live mode that is on ends first."""
+        folder = self._folder()
         if self.live.is_running:
             self._push_next = True
             self.live.stop()
@@ -74,7 +76,7 @@ class BoardPanel(Panel):
             self._finish,
             board_tasks.push,
             model.path,
-            self.folder.path().absolute(),
+            folder,
             self._calibration,
             self.board.currentText(),
             port,
@@ -83,6 +85,12 @@ class BoardPanel(Panel):
         self.steps.begin(boots=self.board.currentText() == BOOTED)
         self.steps.show()
         self._guide()
+
+    def _folder(self) -> Path:
+        """Where the C project goes."""
+        if self.folder.is_empty:
+            raise ConfigError("no folder is chosen under 'C project'; write its name, or press …")
+        return self.folder.path().absolute()
 
     def on_event(self, event: Event) -> None:
         """Fill the bars; show the budget."""
@@ -272,9 +280,12 @@ class BoardPanel(Panel):
         self._guide()
 
     def _port_changed(self) -> None:
+        """Choose the board that is likely at a port, once: then the person has the say."""
         state = self.port.state()
-        if state is not None and (index := self.board.findText(state.board)) >= 0:
-            self.board.setCurrentIndex(index)
+        if state is not None and (state.port, state.board) != self._guessed:
+            self._guessed = state.port, state.board
+            if (index := self.board.findText(state.board)) >= 0:
+                self.board.setCurrentIndex(index)
         self._guide()
 
     def _choice_changed(self) -> None:
@@ -289,7 +300,8 @@ class BoardPanel(Panel):
             self.simulation.stop()
             self.watch.look()
         else:
-            self.simulation.start()
+            with self.telling():
+                self.simulation.start()
 
     def _simulated(self, running: Running) -> None:
         self.port.select(running.port)

@@ -164,7 +164,7 @@ class ComparePanel(Panel):
         layer = event.value
         if self.job.is_running and self._chosen and layer in self._chosen.layers:
             self._why_stopped = f"stopped: layer {layer.name!r} was removed"
-            self.job.cancel()
+            self.cancel()
 
     def _say_why(self) -> None:
         if self._why_stopped:
@@ -281,6 +281,8 @@ class ComparePanel(Panel):
         self.slices = SliceTable(self.viewer)
         self.in_view = InView(self.viewer)
         self.profile = ProfileView(self.viewer, self.slices.index_in_view)
+        for what in ("order", "ndisplay"):
+            self.viewer.dims.events[what].connect(self.profile.renew)
         self.report = ReportView(self._command)
         self.report.wanted.connect(self.save_report)
         self.tabs = QTabWidget()
@@ -310,7 +312,16 @@ def _shown_on(ct: Volume, layer: Layer) -> Volume:
 
 
 def _check_whole(ct: Stack, fake: Stack) -> None:
-    """Refuse a synthesized range: figures are of a patient, whose whole MR sets the scale."""
+    """Refuse a synthesized range: figures are of a patient, whose whole MR sets the scale.
+
+    So is a layer that is still filled: what is not made yet would be measured as if it were black.
+    """
+    if fake.made < fake.count:
+        raise VolumeError(
+            f"{fake.layer.name!r} is not whole: {fake.made} of its {fake.count} slices are made so "
+            "far, and figures are of a whole volume. Press All slices in the Board panel first, or "
+            "let Synthesize finish"
+        )
     if layer_origin(fake.layer) is not None and fake.count < ct.count:
         raise VolumeError(
             f"{fake.layer.name!r} holds {fake.count} of the {ct.count} slices of "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.formats import DICOM_ENDING, VOLUME_ENDINGS
 from napari_ct2mri.widgets.layers import KEY, LayerData, data_to_volume, volume_to_layer_data
 
@@ -17,6 +18,8 @@ __all__ = [
     "write_image",
 ]
 
+_LISTED = 12
+
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
     """The reader of ``path``, or None if it is for others.
@@ -26,7 +29,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     """
     paths = [Path(p) for p in ([path] if isinstance(path, str) else path)]
     if all(_is_ours(p) for p in paths):
-        return lambda _: [layer for p in paths for layer in read_layers(p)]
+        return lambda _: _read(paths)
     return None
 
 
@@ -38,10 +41,44 @@ def read_layers(path: Path) -> list[LayerData]:
     ImageError
         If there is none or it is damaged; if there are several, with the list of them.
     """
-    from napari_ct2mri.imaging.io import read_volume
+    from napari_ct2mri.imaging.io import find
+    from napari_ct2mri.imaging.series import pick
 
-    volume = read_volume(path)
-    return [volume_to_layer_data(volume, layer_name(path))]
+    found = find(path)
+    series = [one for one, _ in found]
+    usable = [one for one in series if not one.refusal]
+    if len(usable) > 1:
+        more = f"; and {len(usable) - _LISTED} more" if len(usable) > _LISTED else ""
+        raise ImageError(
+            f"{path}: holds several series; choose one with the Load panel: "
+            f"{'; '.join(map(str, usable[:_LISTED]))}{more}"
+        )
+    _, read = found[pick(series, None, path)]
+    return [volume_to_layer_data(read(None), layer_name(path))]
+
+
+def _read(paths: Sequence[Path]) -> list[LayerData]:
+    """The layers of each path; DICOM files are slices, of as few volumes as they make."""
+    slices = [path for path in paths if path.is_file() and _is_dicom(path)]
+    if len(slices) < 2:
+        return [layer for path in paths for layer in read_layers(path)]
+    together = set(slices)
+    others = (path for path in paths if path not in together)
+    return [*_read_slices(slices), *(layer for path in others for layer in read_layers(path))]
+
+
+def _read_slices(files: Sequence[Path]) -> list[LayerData]:
+    from napari_ct2mri.imaging.io import find
+
+    found = find(*files)
+    usable = [(series, read) for series, read in found if not series.refusal]
+    folder = layer_name(files[0].parent)
+    return [
+        volume_to_layer_data(
+            read(None), folder if len(usable) == 1 else f"{folder} · {series.description}"
+        )
+        for series, read in usable or found  # of refused ones the first says why
+    ]
 
 
 def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
@@ -89,7 +126,6 @@ def _is_ours(path: Path) -> bool:
 
 
 def _holds_volume(folder: Path) -> bool:
-    from napari_ct2mri.errors import ImageError
     from napari_ct2mri.imaging.io import scan
 
     try:

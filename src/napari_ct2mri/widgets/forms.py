@@ -7,8 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
     QComboBox,
     QFileDialog,
     QFormLayout,
@@ -16,6 +18,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QScrollBar,
     QSizePolicy,
     QToolButton,
     QWidget,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LayerChooser",
     "OutputField",
+    "WheelGuard",
     "browse_button",
     "fold",
     "narrow",
@@ -101,6 +105,47 @@ def written_path(text: str) -> Path:
     with suppress(RuntimeError):  # ~ before a name that nobody has, or has not yet
         path = path.expanduser()
     return path
+
+
+class WheelGuard(QObject):
+    """Lets the wheel scroll a form, and turn only the field that the person went into.
+
+    Qt's own way changes whatever chooser, spin box or slider happens to be under the mouse.
+
+    Parameters
+    ----------
+    form : QWidget
+        Parts that it gets later are guarded too.
+    """
+
+    def __init__(self, form: QWidget) -> None:
+        super().__init__(form)
+        self._form = form
+        self._soon = QTimer(self)  # a newcomer tells of itself before it is what it will be
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._look)
+        self._look()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Notice newcomers; hand the wheel on to what lies behind a field without the focus."""
+        if event.type() == QEvent.Type.ChildAdded:
+            self._soon.start()
+        elif event.type() == QEvent.Type.Wheel and _turns(watched) and not watched.hasFocus():
+            event.ignore()
+            return True
+        return False
+
+    def _look(self) -> None:
+        for part in (self._form, *self._form.findChildren(QWidget)):
+            part.installEventFilter(self)  # once, however often
+            if _turns(part):
+                part.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # not by the wheel
+
+
+def _turns(part: QObject) -> bool:
+    """Whether the wheel changes what a field says."""
+    is_field = isinstance(part, (QComboBox, QAbstractSpinBox, QAbstractSlider))
+    return is_field and not isinstance(part, QScrollBar)
 
 
 class LayerChooser(QComboBox):

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_ct2mri.app.process import at_once
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.jobs import Event, Job
 
@@ -25,6 +26,7 @@ class Glanced(Event):
     glance: Glance
 
 
+@at_once
 def glances(found: Sequence[Series]) -> Job[None]:
     """Look at one slice of each series that can be used; one that cannot be read has none."""
     from napari_ct2mri.imaging.glance import glance

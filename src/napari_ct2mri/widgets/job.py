@@ -37,11 +37,13 @@ class QtJob(QObject):
     failed = Signal(object)
     cancelled = Signal(str)
     finished = Signal()
-    _ended = Signal(object, object)  # from the reader thread: result, error
+    _came = Signal(object, object)  # from the reader thread: its process, event
+    _ended = Signal(object, object, object)  # from the reader thread: its process, result, error
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._process: JobProcess | None = None
+        self._came.connect(self._pass_on)
         self._ended.connect(self._end)
 
     @property
@@ -55,12 +57,26 @@ class QtJob(QObject):
         Raises
         ------
         JobError
-            If a job is still running.
+            If a job is still running, or no child can be started.
         """
         if self._process is not None:
             raise JobError("this panel is still at work; wait for it or cancel it first")
-        self._process = JobProcess(self._on_event, self._on_result, self._on_error)
-        self._process.start(function, *args, **kwargs)
+        process = JobProcess()
+
+        # In the reader thread. The panel may be gone, and its Qt object with it: RuntimeError.
+        def on_event(event: Event) -> None:
+            with suppress(RuntimeError):
+                self._came.emit(process, event)
+
+        def on_end(result: object, error: Ct2MriError | None) -> None:
+            with suppress(RuntimeError):
+                self._ended.emit(process, result, error)
+
+        process.on_event = on_event
+        process.on_result = lambda result: on_end(result, None)
+        process.on_error = lambda error: on_end(None, error)
+        process.start(function, *args, **kwargs)
+        self._process = process  # only now: what did not start would never end
 
     def cancel(self) -> None:
         """Ask the job to stop at its next event and clean up."""
@@ -90,24 +106,14 @@ class QtJob(QObject):
             process.on_result = process.on_error = lambda outcome: None
             process.cancel(_CLOSING_GRACE_S)
 
-    # In the reader thread. The panel may be gone, and its Qt object with it: RuntimeError.
+    # In the thread of the panel; what was on its way from an abandoned job is passed over.
 
-    def _on_event(self, event: Event) -> None:
-        with suppress(RuntimeError):
+    def _pass_on(self, process: JobProcess, event: Event) -> None:
+        if process is self._process:
             self.event_came.emit(event)
 
-    def _on_result(self, result: object) -> None:
-        with suppress(RuntimeError):
-            self._ended.emit(result, None)
-
-    def _on_error(self, error: Ct2MriError) -> None:
-        with suppress(RuntimeError):
-            self._ended.emit(None, error)
-
-    # In the thread of the panel.
-
-    def _end(self, result: object, error: Ct2MriError | None) -> None:
-        if self._process is None:  # abandoned after the outcome was on its way
+    def _end(self, process: JobProcess, result: object, error: Ct2MriError | None) -> None:
+        if process is not self._process:
             return
         self._process = None
         if error is None:

@@ -82,6 +82,7 @@ class LandmarkChooser(QWidget):
             self.failed.emit(error)
             return
         self.marking.emit()
+        self._viewer.dims.ndisplay = 2  # a click in 3D says nothing of how deep a place lies
         points = self.layer() or self._new_layer(image)
         prepare_to_draw(self._viewer, points)
         for layer in self._viewer.layers:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from napari_ct2mri.errors import PairError
 from napari_ct2mri.imaging.volume import Modality, Volume
@@ -66,6 +66,8 @@ class LayerPairs:
 
         self.changed = EventEmitter(source=None, type_name="changed")
         self._rows: list[Pair] = []
+        # of rows of files, by their ``id``: the layers that were written to them
+        self._written: dict[int, tuple[ref[Layer], ref[Layer]]] = {}
         viewer.layers.events.removed.connect(self._follow_removed)
         viewer.layers.events.renamed.connect(self._follow_renamed)
 
@@ -116,13 +118,44 @@ class LayerPairs:
 
     def fill(self, rows: Iterable[PairRow]) -> None:
         """Take the rows of a file instead of what was there."""
-        self._rows = list(rows)
+        self._keep(rows)
         self.changed()
+
+    def replace(self, before: Sequence[Pair], after: Sequence[PairRow]) -> bool:
+        """Put rows of files in the places of those that were written to them.
+
+        A row that is gone stays away, and one that came stays as it is.
+
+        Returns
+        -------
+        bool
+            Whether the list is now the file's.
+
+        Raises
+        ------
+        PairError
+            If the file has other rows than were written.
+        """
+        if len(before) != len(after):
+            raise PairError(
+                f"{_count(len(before), 'pair')} saved, but {_count(len(after), 'pair')} in the "
+                "file now: another program wrote it. Open it to see what it holds"
+            )
+        instead: dict[int, Pair] = {}
+        for old, new in zip(before, after, strict=True):
+            instead[id(old)] = new
+            if isinstance(old, LayerPair):
+                self._written[id(new)] = (ref(old.ct), ref(old.mr))
+            elif id(old) in self._written:
+                self._written[id(new)] = self._written[id(old)]
+        self._keep([instead.get(id(pair), pair) for pair in self._rows])
+        self.changed()
+        return list(map(id, self._rows)) == list(map(id, after))
 
     def remove(self, places: Iterable[int]) -> None:
         """Take rows out, by their places from 0."""
         gone = set(places)
-        self._rows = [pair for i, pair in enumerate(self._rows) if i not in gone]
+        self._keep(pair for i, pair in enumerate(self._rows) if i not in gone)
         self.changed()
 
     def entries(self) -> list[PairEntry]:
@@ -140,24 +173,38 @@ class LayerPairs:
         return [_entry(pair) for pair in self._rows]
 
     def _append(self, pair: LayerPair) -> None:
+        files = _files(pair)
         for other in self._rows:
             if other.patient == pair.patient and other.split != pair.split:
                 raise PairError(
                     f"patient {pair.patient!r} stands in {other.split} and cannot stand in "
                     f"{pair.split} too; keep all pairs of a patient in one split"
                 )
-            if isinstance(other, LayerPair) and other.layers == pair.layers:
+            if self._is_of(other, pair, files):
                 raise PairError(
                     f"{pair.ct.name!r} and {pair.mr.name!r} are in the table already; remove that "
                     "row first to change it"
                 )
         self._rows.append(pair)
 
+    def _keep(self, rows: Iterable[Pair]) -> None:
+        self._rows = list(rows)
+        there = set(map(id, self._rows))
+        self._written = {key: layers for key, layers in self._written.items() if key in there}
+
+    def _is_of(self, row: Pair, pair: LayerPair, files: _Files | None) -> bool:
+        """Whether a row holds the images of a pair: its layers, or the files that they are in."""
+        if isinstance(row, LayerPair):
+            return row.layers == pair.layers
+        if self._written.get(id(row)) == (ref(pair.ct), ref(pair.mr)):
+            return True
+        return files is not None and files.are_of(row)
+
     def _follow_removed(self, event: Event) -> None:
         layer = event.value
         kept = [p for p in self._rows if not isinstance(p, LayerPair) or layer not in p.layers]
         if gone := len(self._rows) - len(kept):
-            self._rows = kept
+            self._keep(kept)
             self.changed(
                 words=f"layer {layer.name!r} was removed, and with it {_count(gone, 'pair')}"
             )
@@ -198,6 +245,27 @@ def in_no_file(ct: Layer, *mrs: Layer) -> str:
         f"{' and '.join(names)} {'is' if is_one else 'are'} in no file as used here; save "
         f"{'it' if is_one else 'them'} and open what was saved"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the layers of a pair were read from, and still show; ``series`` is the CT's."""
+
+    ct: Path
+    mr: Path
+    series: str
+
+    def are_of(self, row: PairRow) -> bool:
+        """Whether a row names them; it may name a part of the series."""
+        is_series = self.series.startswith(row.series) or self.series.endswith(row.series)
+        return is_series and (self.ct, self.mr) == (row.ct.resolve(), row.mr.resolve())
+
+
+def _files(pair: LayerPair) -> _Files | None:
+    ct, mr = file_of(pair.ct, "CT"), file_of(pair.mr, "MR")
+    if ct is None or mr is None or mr[1]:  # a pair list names the series of the CT alone
+        return None
+    return _Files(ct[0].resolve(), mr[0].resolve(), ct[1])
 
 
 def _count(number: int, what: str) -> str:

@@ -26,13 +26,14 @@ from napari_ct2mri.app.workflows.live_thread import (
     Recorded,
     SliceCame,
 )
-from napari_ct2mri.errors import CheckpointError, Ct2MriError
+from napari_ct2mri.errors import CheckpointError, Ct2MriError, JobError
 from napari_ct2mri.jobs import SlicesDone
 from napari_ct2mri.widgets.forms import LayerChooser, wrapped
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.layers import layer_to_shown, synthetic_attributes
 from napari_ct2mri.widgets.live_job import QtLive
 from napari_ct2mri.widgets.patient_data import PatientDataTick
+from napari_ct2mri.widgets.slices import Stack, add_made, as_filling
 from napari_ct2mri.widgets.world import to_data, world_units
 
 if TYPE_CHECKING:
@@ -189,11 +190,13 @@ class LiveBox(QWidget):
         attributes = synthetic_attributes(self._source, self._ct, name, model.contrast)
         attributes["name"] = f"{self._source.name} · live {model.contrast} ({model.board})"
         data = np.zeros(self._ct.data.shape, np.float32)
-        self._layer, self._made_of = self._viewer.add_image(data, **attributes), made_of
+        self._layer = self._viewer.add_image(data, **as_filling(attributes))
+        self._made_of = made_of
 
     def _show(self, event: SliceCame) -> None:
         assert self._layer is not None
         self._layer.data[event.made.k] = event.made.mr
+        add_made(self._layer, [event.made.k])
         self._layer.refresh(thumbnail=False, extent=False)
         words = figures_in_words(event, event.psnr_db)
         if not event.is_compared:
@@ -210,9 +213,12 @@ class LiveBox(QWidget):
             return
         self._not_compared("this machine computes, too ...")
         self.desktop.abandon()
-        self.desktop.start(
-            workflows.synthesize_volume, self._ct, model=twin, contrast=model.contrast
-        )
+        try:
+            self.desktop.start(
+                workflows.synthesize_volume, self._ct, model=twin, contrast=model.contrast
+            )
+        except JobError as error:
+            self._not_compared(f"not compared: {error}")
 
     def _take_desktop(self, event: Event) -> None:
         if isinstance(event, SlicesDone) and self.live.thread_ is not None:
@@ -340,8 +346,7 @@ def slice_in_view(viewer: napari.viewer.Viewer, layer: Layer) -> int | None:
     """
     if layer.ndim < 3:
         return 0
-    axis = viewer.dims.ndim - layer.ndim
-    if axis not in viewer.dims.not_displayed:
+    if not Stack(viewer, layer).is_sliced:
         return None
     z = to_data(layer, viewer.dims.point, world_units(viewer))[0]
     return int(np.clip(np.rint(z), 0, layer.data.shape[0] - 1))

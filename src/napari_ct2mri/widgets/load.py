@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from functools import partial
-from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,8 @@ __all__ = ["LoadPanel"]
 
 _THUMBNAIL_PX = 72
 _LIST_PX = 220
+_NAMED = 3  # of several that were dropped
+_HINT = "drop it here: DICOM folder, .nii.gz, .nrrd, .mha, picture"
 
 
 class LoadPanel(Panel):
@@ -51,7 +52,8 @@ class LoadPanel(Panel):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, "Load as layer")
-        self._scanned: Path | None = None
+        self._dropped: tuple[Path, ...] = ()  # several at once, while no path is typed
+        self._scanned: tuple[Path, ...] = ()
         self._found: tuple[Series, ...] = ()
         self.pictures = QtJob()  # beside the panel's job: nobody waits for thumbnails
         self.pictures.event_came.connect(self._show_glance)
@@ -64,28 +66,25 @@ class LoadPanel(Panel):
         self._show_command()
 
     def look(self) -> None:
-        """List what the path holds."""
+        """List what the path holds, or what was dropped."""
         with self.telling():
-            path = self._path()
-            self.run(partial(self._list, path), tasks.scan, path)
+            paths = self._paths()
+            self.run(partial(self._list, paths), tasks.scan, *paths)
             self._forget()
 
     def start(self) -> None:
         """Load the chosen series; look first, if the path was not looked at."""
-        path = self._path()
-        if path != self._scanned or not self._found:
+        paths = self._paths()
+        if paths != self._scanned or not self._found:
             self.look()
             return
         row = self.list.currentRow()
         if row < 0:
-            raise Ct2MriError(f"{path}: holds {len(self._found)} series; choose one in the list")
-        self.run(
-            partial(self._show, path, self._found[row]),
-            tasks.read,
-            path,
-            series=str(row + 1),
-            modality=self.modality.currentData(),
-        )
+            held = f"{len(self._found)} series; choose one in the list"
+            where = f"{paths[0]}: holds" if len(paths) == 1 else "what was dropped holds"
+            raise Ct2MriError(f"{where} {held}")
+        series, modality = self._found[row], self.modality.currentData()
+        self.run(partial(self._show, paths, series), tasks.read, series, *paths, modality=modality)
 
     def at_work(self) -> tuple[str, ...]:
         """Nothing that would be missed: to load again takes seconds."""
@@ -104,35 +103,43 @@ class LoadPanel(Panel):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
-        """Look at what was dropped; of several files, at their folder."""
+        """Look at what was dropped, and at nothing else."""
         if not (paths := _dropped(event)):
             return
         event.acceptProposedAction()
-        together = Path(commonpath(paths))
-        self._take_path(str(together))
-        if len(paths) > 1:
-            self.note(f"{len(paths)} files were dropped: their folder {together} is looked at")
+        if len(paths) == 1:
+            self._take_path(str(paths[0]))
+            return
+        self.path.clear()
+        self._dropped = paths
+        names = ", ".join(path.name for path in paths[:_NAMED])
+        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        self.path.setPlaceholderText(f"{len(paths)} dropped: {names}{more}")
+        self.look()
 
     # ------------------------------------------------------------ what was found
 
-    def _path(self) -> Path:
-        text = self.path.text().strip()
-        if not text:
+    def _paths(self) -> tuple[Path, ...]:
+        if text := self.path.text().strip():
+            return (written_path(text),)
+        if not self._dropped:
             raise Ct2MriError(
                 "no file or folder chosen; type its path, drop it here or press a button above"
             )
-        return written_path(text)
+        return self._dropped
 
     def _forget(self) -> None:
         self.pictures.abandon()
         self.list.clear()
-        self._scanned, self._found = None, ()
+        self._scanned, self._found = (), ()
         self._show_command()
 
-    def _list(self, path: Path, found: tuple[Series, ...]) -> None:
-        self._scanned, self._found = path, found
+    def _list(self, paths: tuple[Path, ...], found: tuple[Series, ...]) -> None:
+        self._scanned, self._found = paths, found
         for problem in said_of_all(found):
             self.note(problem)
+        if sum(series.kind == "picture" for series in found) > 1:
+            self.note("pictures that are slices of one volume are opened as one by their folder")
         for number, series in enumerate(found, start=1):
             item = QListWidgetItem(_blank(), "")
             _write(item, number, series, self._details(series))
@@ -162,9 +169,9 @@ class LoadPanel(Panel):
     def _details(self, series: Series, guessed: tuple[str, ...] = ()) -> tuple[str, ...]:
         return details(series, guessed, but_for=said_of_all(self._found))
 
-    def _show(self, path: Path, series: Series, volume: Volume) -> None:
-        name = layer_name(path)
-        if len(self._found) > 1 and series.description not in ("", path.name):
+    def _show(self, paths: tuple[Path, ...], series: Series, volume: Volume) -> None:
+        name = layer_name(paths[0]) if len(paths) == 1 else _called(series)
+        if len(paths) == 1 < len(self._found) and series.description != paths[0].name:
             name = f"{name} · {_called(series)}"
         layer = add_volume(self.viewer, volume, name)
         self.say(f"{layer.name}: {'x'.join(map(str, layer.data.shape))} {volume.modality}")
@@ -173,29 +180,38 @@ class LoadPanel(Panel):
 
     def _show_command(self) -> None:
         """How the list, then the chosen series, is had in a terminal."""
-        row, path = self.list.currentRow(), self._scanned
-        words: list[str] = []
-        if path is not None and row < 0:
-            words = ["ct2mri", "info", str(path)]
-        elif path is not None:
-            series = self._found[row]
-            output = _output(series)
-            words = ["ct2mri", "convert", str(path), output]
-            words += ["--series", str(row + 1)] if len(self._found) > 1 else []
-            modality = self.modality.currentData()
-            words += ["--modality", modality] if modality else []
-        self.command.show_command(shlex.join(words))
-        for part in (self.command_title, self.command):
-            part.setVisible(bool(words))
+        row = self.list.currentRow()
+        words, why_not = self._as_command(row) if self._scanned else ([], "")
+        self.command.show_command(shlex.join(words), why_not)
+        self.command_title.setVisible(bool(words))
+        self.command.setVisible(bool(words or why_not))
+
+    def _as_command(self, row: int) -> tuple[list[str], str]:
+        """What a terminal would be told; or nothing, and why."""
+        from napari_ct2mri.imaging.io import own_file
+
+        series = self._found[row] if row >= 0 else None
+        file = own_file(series) if series else None
+        if file is None and len(self._scanned) > 1:
+            return [], "several were dropped at once, a command takes one; drop their folder"
+        path = str(file or self._scanned[0])
+        if series is None:
+            return ["ct2mri", "info", path], ""
+        words = ["ct2mri", "convert", path, _output(series)]
+        if file is None and len(self._found) > 1:
+            words += ["--series", series.uid or str(row + 1)]
+        modality = self.modality.currentData()
+        return words + (["--modality", modality] if modality else []), ""
 
     # ------------------------------------------------------------ the parts
 
     def _build_path(self) -> None:
         form = self.section("File or folder")
         self.path = QLineEdit()
-        self.path.setPlaceholderText("drop it here: DICOM folder, .nii.gz, .nrrd, .mha, picture")
+        self.path.setPlaceholderText(_HINT)
         self.path.setAcceptDrops(False)  # the panel takes what is dropped
         self.path.returnPressed.connect(self.look)
+        self.path.textChanged.connect(self._forget_dropped)
         form.addRow(self.path)
         buttons = QHBoxLayout()
         for label, browse in (("File…", self._browse_file), ("Folder…", self._browse_folder)):
@@ -238,16 +254,20 @@ class LoadPanel(Panel):
         path = QFileDialog.getExistingDirectory(self, "Open a folder", self.path.text())
         self._take_path(path)
 
+    def _forget_dropped(self) -> None:
+        self._dropped = ()
+        self.path.setPlaceholderText(_HINT)
+
     def _take_path(self, path: str) -> None:
         if path:
             self.path.setText(path)
             self.look()
 
 
-def _dropped(event: QDropEvent) -> list[str]:
+def _dropped(event: QDropEvent) -> tuple[Path, ...]:
     """Paths of the files and folders that are dropped."""
     urls = event.mimeData().urls()
-    return [str(Path(url.toLocalFile())) for url in urls if url.isLocalFile()]
+    return tuple(Path(url.toLocalFile()) for url in urls if url.isLocalFile())
 
 
 def _called(series: Series) -> str:

@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.jobs import Event, Job, Notice
 from napari_ct2mri.widgets.docks import ask_before_closing, bring_forward, dock_of, join
-from napari_ct2mri.widgets.forms import plain_form, wrapped
+from napari_ct2mri.widgets.forms import WheelGuard, plain_form, wrapped
 from napari_ct2mri.widgets.job import QtJob
 from napari_ct2mri.widgets.memory import Remembers, remember
 from napari_ct2mri.widgets.words import Course
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Panel", "may_close"]
 
 _BAR_STEPS = 1000
+_CANCELLING = "cancelling ..."
 _NOTES_PX = 84
 _WIDTH_PX = 320
 
@@ -56,6 +57,7 @@ class Panel(QWidget):
         self.job = QtJob()
         self._course = Course()
         self._on_result: Callable[[Any], None] = lambda result: None
+        self._is_cancelling = False
         self._main_window: QMainWindow | None = None
         self._dock: QDockWidget | None = None
 
@@ -77,7 +79,7 @@ class Panel(QWidget):
         self._lay_out()
 
         self.go.clicked.connect(self._clicked)
-        self.stop.clicked.connect(self.job.cancel)
+        self.stop.clicked.connect(self.cancel)
         self.job.event_came.connect(self._take)
         self.job.succeeded.connect(self._succeeded)
         self.job.failed.connect(self._failed)
@@ -98,9 +100,21 @@ class Panel(QWidget):
         """What would be lost if the window closed now, a phrase each; it is asked about."""
         return (f"{self.go.text()}: {self.status.text()}",) if self.job.is_running else ()
 
+    def cancel(self) -> None:
+        """Ask the job to stop at its next event; until it has, the panel says that it heard."""
+        if self.job.is_running:
+            self._is_cancelling = True
+            self.job.cancel()
+            self.stop.setEnabled(False)
+            self.say(_CANCELLING)
+
     def abandon(self) -> None:
-        """End what the panel is at, cleanly, and hear no more of it."""
+        """End what the panel is at, cleanly, and hear no more of it.
+
+        No signal of the job tells of this: what else must end with it is for the subclass to end.
+        """
         self.job.abandon()
+        self._finished()
 
     def remember(self, **fields: QWidget | Remembers) -> None:
         """Take up what was chosen last in these fields, in this order, and keep what will be."""
@@ -126,6 +140,7 @@ class Panel(QWidget):
         """Run a job in a child process; ``on_result`` gets what it returns."""
         self.job.start(function, *args, **kwargs)
         self._on_result = on_result
+        self._is_cancelling = False
         self._course = Course()
         self.bar.setRange(0, 0)  # busy, until there is something to count
         self.say("starting ...")
@@ -169,6 +184,8 @@ class Panel(QWidget):
             self.bar.setValue(round(shown.fraction * _BAR_STEPS))
             self.say(shown.text)
         self.on_event(event)
+        if self._is_cancelling:  # whatever the event had to say
+            self.say(_CANCELLING)
 
     def _succeeded(self, result: object) -> None:
         self.say("done")
@@ -237,6 +254,7 @@ class Panel(QWidget):
     def _lay_out(self) -> None:
         content = QWidget()
         content.setLayout(self.body)
+        WheelGuard(content)
         scroll = self.scroll = QScrollArea()
         scroll.setWidget(content)
         scroll.setWidgetResizable(True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PreviewLayer"]
 
+_VIEW = ("point", "order", "ndisplay")
+"""Which events of the viewer's dims tell that another slice may be in view."""
+
 
 class PreviewLayer:
     """One slice that lies on a CT layer, where somebody looks, and is renewed as it is learnt.
@@ -51,7 +54,8 @@ class PreviewLayer:
         self._stack = Stack(viewer, source)
         self._index: int | None = None  # that was told last
         self._is_over = False
-        viewer.dims.events.point.connect(self._follow)
+        for what in _VIEW:
+            viewer.dims.events[what].connect(self._follow)
         viewer.layers.events.removed.connect(self._follow_removed)
         self._follow()
 
@@ -104,6 +108,7 @@ class PreviewLayer:
 
     def _stop(self) -> None:
         self._is_over = True
-        self._viewer.dims.events.point.disconnect(self._follow)
+        for what in _VIEW:
+            self._viewer.dims.events[what].disconnect(self._follow)
         self._viewer.layers.events.removed.disconnect(self._follow_removed)
         self._look_at(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from napari_ct2mri.app.workflows import Registered
     from napari_ct2mri.imaging.pose import Landmarks, Registration
+    from napari_ct2mri.widgets.layer_pairs import Pair
 
 __all__ = ["RegisterPanel"]
 
@@ -248,11 +250,12 @@ class RegisterPanel(Panel):
     def save_pairs(self, path: Path) -> None:
         """Write the table, and beside it the layers that are in no file."""
         with self.telling():
-            self.run(self._saved, tasks.save_pairs, path.absolute(), self.pairs.entries())
+            rows, entries = tuple(self.pairs), self.pairs.entries()
+            self.run(partial(self._saved, rows), tasks.save_pairs, path.absolute(), entries)
 
-    def _saved(self, path: Path) -> None:
-        self.open_pairs(path)
-        self.say(f"saved as {path}")
+    def _saved(self, rows: Sequence[Pair], path: Path) -> None:
+        is_all = self.pairs.replace(rows, read_pairs(path).rows)
+        self.say(f"saved as {path}{'' if is_all else ', as the table was when saving began'}")
 
     def _say_pair(self) -> None:
         ct, mr = self.ct.layer(), self.registered() or self.mr.layer()

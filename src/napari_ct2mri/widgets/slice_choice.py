@@ -24,6 +24,7 @@ class SliceChoice(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
+        self._top = -1  # the last slice of the layer that was followed before
         self.which = QComboBox()
         self.which.addItems([_ALL, _IN_VIEW, _RANGE])
         self.which.setToolTip("Slices count from 0 at the bottom of the CT's stack.")
@@ -48,8 +49,9 @@ class SliceChoice(QWidget):
         stack = Stack(self._viewer, layer) if layer is not None else None
         self.in_view.follow(stack)
         top = stack.count - 1 if stack else 0
-        if top == self.last.maximum():
+        if top == self._top:
             return
+        self._top = top
         for spin in (self.first, self.last):
             spin.setMaximum(top)
         self.first.setValue(0)
@@ -61,14 +63,19 @@ class SliceChoice(QWidget):
         Raises
         ------
         VolumeError
-            If the slice in view lies beyond it.
+            If the slice in view lies beyond it, or none is.
         """
         which = self.which.currentText()
         if which == _ALL:
             return None
         if which == _RANGE:
             return range(self.first.value(), self.last.value() + 1)
-        index = Stack(self._viewer, layer).in_view()
+        stack = Stack(self._viewer, layer)
+        if not stack.is_sliced:
+            raise VolumeError(
+                f"no axial slice of layer {layer.name!r} is in view; show z with the slider, in 2D"
+            )
+        index = stack.in_view()
         if index is None:
             raise VolumeError(
                 f"the slice in view lies beyond layer {layer.name!r}; move the slider onto it"

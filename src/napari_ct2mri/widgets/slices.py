@@ -7,8 +7,9 @@ where another layer reaches farther or has thinner slices. Between the two lies 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QLabel
 
@@ -18,9 +19,22 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
-__all__ = ["InView", "Stack"]
+__all__ = ["InView", "Stack", "add_made", "as_filling"]
 
 _AXES = 3
+_MADE = "ct2mri-made"
+"""Under which the ``metadata`` of a layer that fills slice by slice holds which are made."""
+
+
+def as_filling(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of a layer that is empty as yet, and fills slice by slice."""
+    return attributes | {"metadata": {**attributes["metadata"], _MADE: frozenset()}}
+
+
+def add_made(layer: Layer, slices: Iterable[int]) -> None:
+    """Remember that these slices of a filling layer are made."""
+    before: frozenset[int] = layer.metadata.get(_MADE, frozenset())
+    layer.metadata[_MADE] = before.union(slices)  # another set: a copy of the layer keeps its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +49,22 @@ class Stack:
         """How many there are."""
         return 1 if self.layer.ndim < _AXES else len(self.layer.data)
 
+    @property
+    def made(self) -> int:
+        """How many of them are made: fewer than there are while a layer fills."""
+        return len(self.layer.metadata.get(_MADE, range(self.count)))
+
+    @property
+    def is_sliced(self) -> bool:
+        """Whether the viewer shows one at a time: not in 3D, nor along other axes."""
+        return self._is_flat or self._axis in self.viewer.dims.not_displayed
+
     def in_view(self) -> int | None:
-        """The one that the viewer shows; None beyond the stack."""
-        if self.layer.ndim < _AXES or self._axis < 0:
+        """The one that the viewer shows; None beyond the stack, in 3D and along other axes."""
+        if self._is_flat:
             return 0
+        if not self.is_sliced:
+            return None
         place = to_data(self.layer, self.viewer.dims.point, world_units(self.viewer))
         index = round(float(place[-_AXES]))
         return index if 0 <= index < self.count else None
@@ -46,7 +72,7 @@ class Stack:
     def show(self, index: int) -> None:
         """Bring one into view, upright."""
         dims, axis = self.viewer.dims, self._axis
-        if self.layer.ndim < _AXES or axis < 0:
+        if self._is_flat:
             return
         if dims.ndisplay != 2 or axis in dims.displayed:
             dims.ndisplay = 2
@@ -58,12 +84,16 @@ class Stack:
         """``slice 3``, and what the slider says where that is another number."""
         index = self.in_view()
         if index is None:
-            return "none of its slices"
+            return "none of its slices" if self.is_sliced else "no axial slice"
         words = f"slice {index}"
-        if self.layer.ndim < _AXES or self._axis < 0:
+        if self._is_flat:
             return words
         step = self.viewer.dims.current_step[self._axis]
         return words if step == index else f"{words} (the slider counts {step})"
+
+    @property
+    def _is_flat(self) -> bool:
+        return self.layer.ndim < _AXES or self._axis < 0
 
     @property
     def _axis(self) -> int:
@@ -77,8 +107,8 @@ class InView(QLabel):
         super().__init__()
         self._stack: Stack | None = None
         self.setWordWrap(True)
-        for event in (viewer.dims.events.point, viewer.dims.events.range):
-            event.connect(self._tell)
+        for what in ("point", "range", "order", "ndisplay"):
+            viewer.dims.events[what].connect(self._tell)
 
     def follow(self, stack: Stack | None) -> None:
         """Speak of another stack."""

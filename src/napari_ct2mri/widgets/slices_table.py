@@ -44,8 +44,8 @@ class SliceTable(QTableWidget):
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.setMinimumHeight(_HEIGHT_PX)
         self.itemSelectionChanged.connect(self._go)
-        viewer.dims.events.point.connect(self._mark)
-        viewer.dims.events.ndim.connect(self._mark)
+        for what in ("point", "ndim", "order", "ndisplay"):
+            viewer.dims.events[what].connect(self._mark)
 
     def fill(self, slices: Sequence[int], each: Sequence[SliceFigures], stack: Stack) -> None:
         """Show the figures of each slice of a stack."""
@@ -67,7 +67,7 @@ class SliceTable(QTableWidget):
         self.setRowCount(0)
 
     def index_in_view(self) -> int | None:
-        """The slice that the viewer shows; None beyond the stack, or if there is none."""
+        """The slice that the viewer shows; None if it shows none of them, or there is no stack."""
         return self._stack.in_view() if self._stack else None
 
     def _go(self) -> None:
@@ -77,7 +77,7 @@ class SliceTable(QTableWidget):
             self._stack.show(self.item(rows.pop(), 0).value)
 
     def _mark(self, _: object = None) -> None:
-        """Mark the row of the slice in view; none if it has no head."""
+        """Mark the row of the slice in view; none if it has no head, or no slice is."""
         index = self.index_in_view()
         rows = [row for row in range(self.rowCount()) if self.item(row, 0).value == index]
         self.blockSignals(True)

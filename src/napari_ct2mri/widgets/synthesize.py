@@ -28,6 +28,7 @@ from napari_ct2mri.widgets.models import ModelChooser
 from napari_ct2mri.widgets.panel import Panel
 from napari_ct2mri.widgets.patient_data import PatientDataTick
 from napari_ct2mri.widgets.slice_choice import SliceChoice
+from napari_ct2mri.widgets.slices import add_made, as_filling
 from napari_ct2mri.widgets.words import RESEARCH_ONLY
 
 if TYPE_CHECKING:
@@ -74,11 +75,12 @@ class _Stream:
         first = start - self.start
         self.data[first : first + len(slices)] = slices
         if self.layer is None:
-            self.layer = self.viewer.add_image(self.data, **self.attributes)
+            self.layer = self.viewer.add_image(self.data, **as_filling(self.attributes))
             if self.is_measure:
                 show_colorbar(self.layer)
         elif not self.is_gone:
             self.layer.refresh(thumbnail=False, extent=False)
+        add_made(self.layer, range(first, first + len(slices)))
 
     def remove(self) -> None:
         """Take it out, if it is there."""
@@ -175,9 +177,14 @@ class SynthesizePanel(Panel):
         if isinstance(event, SlicesDone) and self._mr is not None:
             self._mr.add(event.start, event.slices)
             if self._mr.is_gone:  # the person does not want it any more
-                self.job.cancel()
+                self.cancel()
         if isinstance(event, SpreadDone) and self._spread is not None:
             self._spread.add(event.start, event.slices)
+
+    def abandon(self) -> None:
+        """Take half-made layers away with the panel, as Cancel does."""
+        super().abandon()
+        self._clean_up()
 
     def _stream(
         self,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from napari_ct2mri.app.process import at_once
 from napari_ct2mri.config import Preset
 from napari_ct2mri.errors import ConfigError, Ct2MriError
 from napari_ct2mri.imaging.volume import Modality, Volume
@@ -52,20 +53,22 @@ class PairEntry:
     series: str = ""
 
 
-def scan(path: Path) -> Job[tuple[Series, ...]]:
-    """List what a file or folder holds."""
+@at_once
+def scan(*paths: Path) -> Job[tuple[Series, ...]]:
+    """List what files and folders hold."""
     from napari_ct2mri.imaging.io import scan
 
     yield Progress(0, 1, "folders searched")
-    return scan(path)
+    return scan(*paths)
 
 
-def read(path: Path, *, series: str | None = None, modality: Modality | None = None) -> Job[Volume]:
-    """Read one volume."""
-    from napari_ct2mri.imaging.io import read_volume
+@at_once
+def read(series: Series, *paths: Path, modality: Modality | None = None) -> Job[Volume]:
+    """Read a series that :func:`scan` listed of ``paths``."""
+    from napari_ct2mri.imaging.io import read_listed
 
     yield Progress(0, 1, "volumes read")
-    return read_volume(path, series=series, modality=modality)
+    return read_listed(series, *paths, modality=modality)
 
 
 def save_pairs(path: Path, entries: Sequence[PairEntry]) -> Job[Path]:
@@ -153,13 +156,15 @@ def _pairs_on_disk(pairs: Path | Sequence[PairEntry], output: Path) -> Job[Path]
 
 def _shown(watched: Watched | None) -> Job[Volume | None]:
     """The watched CT as a viewer shows it, on closest axes."""
+    from napari_ct2mri.imaging.io import read_volume
     from napari_ct2mri.imaging.volume import closest_axes
 
     if watched is None:
         return None
     ct, series = watched
     if isinstance(ct, Path):
-        ct = yield from read(ct, series=series or None, modality="CT")
+        yield Progress(0, 1, "volumes read")
+        ct = read_volume(ct, series=series or None, modality="CT")
     return closest_axes(ct)[0]
 
 

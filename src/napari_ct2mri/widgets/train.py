@@ -187,6 +187,12 @@ class TrainPanel(Panel):
         self.runs.refresh()
         self._take_free_name()
 
+    def abandon(self) -> None:
+        """End the run and its preview with the panel, as Cancel does."""
+        super().abandon()
+        if self._run is not None:
+            self._end_run("stopped")
+
     def _see(self, text: str) -> None:
         """Say what the preview shows; nothing takes no room."""
         self.seen.setText(text)

@@ -93,6 +93,21 @@ def test_the_same_slice_is_neither_sent_nor_computed_again(ready: str, tmp_path:
 
 
 @needs_compiler
+def test_a_slice_on_its_way_is_not_sent_again_after_another(ready: str, tmp_path: Path) -> None:
+    with workflows.Live(ready, look_ahead=False) as live:
+        live.show(read_volume(ct_file(tmp_path / "ct.nii.gz")))
+        live.ask(1)
+        assert live.poll(0.0) is None  # it goes out
+        live.ask(2)
+        live.ask(1)
+        assert live.unanswered == 1
+        assert until(live).k == 1
+        live.ask(2)  # was dropped, not sent
+        assert until(live).k == 2
+        assert quiet(live) == 2
+
+
+@needs_compiler
 def test_a_slow_board_is_sent_nothing_ahead(
     ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

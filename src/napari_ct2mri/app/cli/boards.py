@@ -21,7 +21,7 @@ from napari_ct2mri.app.cli.arguments import (
     app,
 )
 from napari_ct2mri.app.terminal import asked_to_end, run_in_terminal, watch
-from napari_ct2mri.errors import FirmwareError
+from napari_ct2mri.errors import ConfigError, FirmwareError
 
 
 @app.command
@@ -110,6 +110,8 @@ def ports(
     """List what is plugged in, with the likely board, and simulated boards that run."""
     from napari_ct2mri.app import show, workflows
 
+    if port is None and baud is not None:
+        raise ConfigError("--baud is for asking the board at a --port; give that, too")
     if port is None:
         return show.ports(workflows.ports())
     show.asked(run_in_terminal(workflows.ask_board(port, baud=baud)))

@@ -118,9 +118,10 @@ def sample_case(model: str = "", contrast: str | None = None) -> Case:
     contrast : str, optional
         By default the model's first.
     """
-    from napari_ct2mri.pix2pix.zoo import DEFAULT_MODEL, find_model
+    from napari_ct2mri.pix2pix.zoo import DEFAULT_MODEL, find_model, read_card
 
     path = find_model(model or DEFAULT_MODEL)
+    contrast = contrast or read_card(path).contrasts[0]
     with _making:
         return _sample_case(path, path.stat().st_mtime_ns, contrast)
 
@@ -129,11 +130,9 @@ _making = Lock()  # a second visitor waits for what the first one asked for
 
 
 @lru_cache(maxsize=4)
-def _sample_case(model: Path, changed_ns: int, contrast: str | None) -> Case:
+def _sample_case(model: Path, changed_ns: int, contrast: str) -> Case:
     from napari_ct2mri.imaging.phantom import phantom
-    from napari_ct2mri.pix2pix.zoo import read_card
 
-    contrast = contrast or read_card(model).contrasts[0]
     head = phantom(0, shape=SAMPLE_SHAPE, spacing=SAMPLE_SPACING, contrasts=(contrast,))
     job = make_case(head.ct, str(model), contrast, head.mr[contrast])
     return run_job(job, lambda event: None)

@@ -96,7 +96,7 @@ def _own_images() -> tuple[list[Upload], list[Upload]]:
         help="DICOM (a zip, or all files of a series), NIfTI, NRRD, MetaImage, PNG; "
         f"a file of {UPLOAD_MB} MB at most.",
     )
-    st.caption("It is read on this machine, leaves it for nowhere, and goes with this page.")
+    st.caption("It is read on this machine, leaves it for nowhere, and goes soon after this page.")
     if not ct:
         st.session_state.pop(OWN, None)
         return [], []

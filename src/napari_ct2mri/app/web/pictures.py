@@ -13,6 +13,9 @@ __all__ = ["blue_red", "data_uri", "grey", "square"]
 
 Levels = NDArray[np.uint8]
 
+_MAX_SIDE = 4096
+"""Of a picture; more no screen shows, and pixels far from square would need any number."""
+
 _BLUE_RED = np.array([[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]])
 """ColorBrewer's RdBu: too dark is blue, too bright red, equal is white."""
 
@@ -31,10 +34,14 @@ def blue_red(difference: NDArray[np.float32], limit: float) -> Levels:
 
 
 def square(levels: Levels, spacing: tuple[float, float]) -> Levels:
-    """Repeat rows or columns until a pixel is as high as it is wide; ``spacing`` is (y, x), mm."""
-    finest = min(spacing)
+    """Repeat rows or columns until a pixel is as high as it is wide; ``spacing`` is (y, x), mm.
+
+    What would be larger than a screen is thinned out.
+    """
+    extent = max(n * mm for n, mm in zip(levels.shape[:2], spacing, strict=True))
+    step = max(min(spacing), extent / _MAX_SIDE)
     rows, columns = (
-        ((np.arange(round(n * mm / finest)) + 0.5) * finest / mm).astype(int).clip(0, n - 1)
+        ((np.arange(max(round(n * mm / step), 1)) + 0.5) * step / mm).astype(int).clip(0, n - 1)
         for n, mm in zip(levels.shape[:2], spacing, strict=True)
     )
     return np.asarray(levels[np.ix_(rows, columns)])

@@ -5,18 +5,29 @@ It makes the sample's MR while the browser opens, and ends with the process that
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
+import time
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_ct2mri.app.web.serving import HOST, MODEL_VARIABLE, OPEN, UPLOAD_MB
 from napari_ct2mri.errors import Ct2MriError
 
+if TYPE_CHECKING:
+    from streamlit.runtime.app_session import AppSession
+
 __all__ = ["FLAGS", "main"]
+
+KEPT_S = 120
+"""How long a page that was closed is kept, since a browser may only have lost its connection."""
+
+FORGOTTEN_EVERY_S = 60.0
 
 FLAGS = (
     f"--server.address={HOST}",
@@ -26,6 +37,7 @@ FLAGS = (
     f"--server.maxUploadSize={UPLOAD_MB}",
     "--server.enableXsrfProtection=true",
     "--server.enableCORS=true",  # Streamlit's name for refusing other origins
+    f"--server.disconnectedSessionTTL={KEPT_S}",
     "--browser.gatherUsageStats=false",
     "--client.toolbarMode=minimal",
     "--client.showErrorDetails=none",  # of what nobody expected; the terminal has it
@@ -42,6 +54,7 @@ def main(port: int) -> None:
 
     threading.Thread(target=_listen, args=(port,), daemon=True).start()
     threading.Thread(target=_warm_up, daemon=True).start()
+    threading.Thread(target=_forget, daemon=True).start()
     page = Path(__file__).with_name("page.py")
     cli.main(["run", str(page), *FLAGS, f"--server.port={port}"])
 
@@ -55,6 +68,37 @@ def _listen(port: int) -> None:
         if asked == OPEN:
             webbrowser.open(f"http://{HOST}:{port}")
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _forget() -> None:
+    """Again and again let go of what closed pages held."""
+    from streamlit import runtime
+
+    known: set[AppSession] = set()
+    while True:
+        time.sleep(FORGOTTEN_EVERY_S)
+        with suppress(AttributeError, RuntimeError):  # it has not started yet, or is ending
+            # its sessions belong to the thread of its loop
+            loop = runtime.get_instance()._get_async_objs().eventloop
+            loop.call_soon_threadsafe(_empty_closed, known)
+
+
+def _empty_closed(known: set[AppSession]) -> None:
+    """Empty the sessions among ``known`` that are over; afterwards it holds those that are not.
+
+    Streamlit drops a session when the next one is closed, and its loop holds the last one even
+    then. What is used of it here is not all public; a test watches that images go.
+    """
+    from streamlit import runtime
+
+    there = {info.session for info in runtime.get_instance()._session_mgr.list_sessions()}
+    for session in known - there:
+        session.shutdown()  # the uploaded files
+        session.session_state.clear()
+        session._fragment_storage.clear()
+    known.clear()
+    known.update(there)
+    gc.collect()
 
 
 def _warm_up() -> None:

@@ -9,8 +9,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from lzma import LZMAError
 from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, TypeAlias
@@ -22,7 +24,15 @@ if TYPE_CHECKING:
     from napari_ct2mri.imaging.series import Series
     from napari_ct2mri.imaging.volume import Modality, Volume
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "MAX_VOXELS", "Upload", "list_series", "read_upload"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_FILES",
+    "MAX_SLICE",
+    "MAX_VOXELS",
+    "Upload",
+    "list_series",
+    "read_upload",
+]
 
 MAX_BYTES = 2**30
 """Of all files of an upload, those in a zip unpacked."""
@@ -31,11 +41,20 @@ MAX_FILES = 5000
 MAX_VOXELS = 2**27
 """512 slices of 512 x 512: a float32 MR of half a gigabyte."""
 
+MAX_SLICE = 2**24
+"""4096 x 4096: a coloured picture takes 30 bytes a pixel before it is known to be grey."""
+
 _HEADER_BYTES = 2**20
-_VOXELS_IN = re.compile(
-    rb"^[ \t]*(?:data ?file[ \t]*:|ElementDataFile[ \t]*=)([^\r\n]*)", re.MULTILINE | re.IGNORECASE
+
+_META_FIELD = re.compile(rb"ElementDataFile")
+_META_LINE = re.compile(
+    rb"(?:\A|\n)ElementDataFile[ \t]*=[ \t]*([^\0- ][^\r\n]*?)[ \t]*\r?(?:\n|\Z)"
 )
-_HEADER_ENDS = {"NRRD": re.compile(rb"\r?\n\r?\n"), "MetaImage": _VOXELS_IN}
+_NRRD_END = re.compile(rb"\r?\n\r?\n")
+_NRRD_FIELD = re.compile(rb"data\s*file", re.IGNORECASE)
+_NRRD_LINE = re.compile(rb"data ?file:[ \t]*([^\0- ].*?)[ \t]*", re.IGNORECASE)
+_ODD_LINE_END = re.compile(rb"\r(?!\n)|[\v\f\0]")
+"""What only some programs take for the end of a line, or of a text."""
 
 Upload: TypeAlias = IO[bytes]
 """A file as Streamlit hands it over: in memory, its ``name`` that on the visitor's machine."""
@@ -80,10 +99,10 @@ def read_upload(files: Sequence[Upload], modality: Modality, series: int | None 
     with _unpacked(files) as path:
         found = scan(path)
         shape = found[pick(found, key, path)].shape
-        if shape is not None and prod(shape) > MAX_VOXELS:
+        if shape is not None and (prod(shape) > MAX_VOXELS or prod(shape[1:]) > MAX_SLICE):
             raise ImageError(
                 f"{path}: {' x '.join(map(str, shape))} voxels, but this page takes "
-                f"{MAX_VOXELS:,}; use ct2mri synthesize, or give fewer slices"
+                f"{MAX_VOXELS:,}, {MAX_SLICE:,} a slice; use ct2mri synthesize, or give fewer slices"
             )
         volume = read_volume(path, series=key, modality=modality)
         notes = tuple(_named(note, path) for note in volume.notes)
@@ -140,21 +159,71 @@ def _write(files: Iterable[Upload], folder: Path) -> list[Path]:
 
 
 def _check_stays(path: Path) -> None:
-    """Refuse a header whose voxels may lie outside of the upload: it could name any file here."""
+    """Refuse a header whose voxels may lie outside of the upload: it could name any file here.
+
+    What names that file is taken only if it is written in the one plain way; ITK reads more ways
+    than its formats have. Every other mention of it is refused, since ITK might heed that one.
+    """
     kind = KINDS.get(ending(path))
-    if kind not in _HEADER_ENDS:
+    if kind == "MetaImage":
+        name = _meta_voxels(path)
+    elif kind == "NRRD":
+        name = _nrrd_voxels(path)
+    else:
         return
+    # a percent sign makes a pattern of names, which ITK gives to printf; - is the standard input
+    if name == "-" or name.upper().startswith("LIST") or any(mark in name for mark in r"/\:%"):
+        raise ImageError(
+            f"{path}: its voxels are in other files, {name[:80]}; give a file that holds them "
+            "itself (.nrrd, .mha, .nii.gz), or a zip with the one it names beside it"
+        )
+
+
+def _meta_voxels(path: Path) -> str:
+    """What a MetaImage says of the place of its voxels: LOCAL, or a name.
+
+    The word may stand once in the whole file, so that it matters little where ITK thinks that
+    the header ends.
+    """
+    if path.stat().st_size == 0:
+        return ""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        found = [match.start() for match in islice(_META_FIELD.finditer(content), 2)]
+        start = content[: min(found[0] if found else len(content), _HEADER_BYTES)]
+        if len(start) == _HEADER_BYTES:
+            raise _too_long(path)
+        line = _META_LINE.match(content, max(found[0] - 1, 0)) if len(found) == 1 else None
+        named = line and line[1].decode("latin-1")
+    if named is None or _ODD_LINE_END.search(start):
+        raise _unclear(path, "one line 'ElementDataFile = LOCAL', with a name in place of LOCAL")
+    return named
+
+
+def _nrrd_voxels(path: Path) -> str:
+    """What a NRRD header says of the place of its voxels: a name, or nothing if they follow it."""
     with path.open("rb") as file:
         start = file.read(_HEADER_BYTES)
-    if len(start) == _HEADER_BYTES and not _HEADER_ENDS[kind].search(start):
-        raise ImageError(f"{path}: a header of more than {_HEADER_BYTES // 2**20} MiB")
-    for named in _VOXELS_IN.findall(start):
-        name = named.decode("latin-1").strip()
-        if name.upper().startswith("LIST") or any(mark in name for mark in r"/\:"):
-            raise ImageError(
-                f"{path}: its voxels are in other files, {name[:80]}; give a file that holds them "
-                "itself (.nrrd, .mha, .nii.gz), or a zip with the one it names beside it"
-            )
+    end = _NRRD_END.search(start)
+    if end is None and len(start) == _HEADER_BYTES:
+        raise _too_long(path)
+    header = start[: end.start()] if end else start
+    lines = [line.removesuffix(b"\r") for line in header.split(b"\n") if line[:1] != b"#"]
+    named = [line for line in lines if _NRRD_FIELD.search(line)]
+    line = _NRRD_LINE.fullmatch(named[0]) if len(named) == 1 else None
+    if _ODD_LINE_END.search(header) or (named and line is None):
+        raise _unclear(path, "at most one line 'data file: NAME'")
+    return line[1].decode("latin-1") if line else ""
+
+
+def _too_long(path: Path) -> ImageError:
+    return ImageError(f"{path}: a header of more than {_HEADER_BYTES // 2**20} MiB")
+
+
+def _unclear(path: Path, expected: str) -> ImageError:
+    return ImageError(
+        f"{path}: it is not clear where its header says its voxels are, expected {expected}; "
+        "write it again with a current program"
+    )
 
 
 def _sources(files: Iterable[Upload]) -> Iterator[tuple[tuple[str, ...], IO[bytes]]]:

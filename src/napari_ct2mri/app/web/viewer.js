@@ -13,8 +13,24 @@ export default function ({ data, parentElement }) {
     swipe.querySelector("." + caption).textContent = title;
   });
   range.setAttribute("aria-label", `From ${data.swipe[0].title} to ${data.swipe[1].title}`);
-  range.oninput = () => swipe.style.setProperty("--at", range.value + "%");
-  range.oninput();
+  const move = () => swipe.style.setProperty("--at", range.value + "%");
+  range.oninput = move;
+  move();
+  // Fine steps are for the pointer; a key moves the seam by what one sees.
+  range.onkeydown = (event) => {
+    const step = { ArrowLeft: -2, ArrowDown: -2, ArrowRight: 2, ArrowUp: 2 }[event.key];
+    if (step === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    range.value = Number(range.value) + step;
+    move();
+  };
+  // A finger that goes on to scroll the page takes its pointer away: then the seam goes back.
+  let before = range.value;
+  range.onpointerdown = () => { before = range.value; };
+  range.onpointercancel = () => {
+    range.value = before;
+    move();
+  };
 
   frame.querySelectorAll(".tile").forEach((tile) => tile.remove());
   for (const { title, picture } of data.tiles) {

@@ -12,7 +12,12 @@ import numpy as np
 
 from napari_ct2mri.app.workflows.board_grid import BoardModel, Grid, read_model
 from napari_ct2mri.app.workflows.board_line import BoardLine
-from napari_ct2mri.app.workflows.files import is_pair_list, pair_stacks, single_stack
+from napari_ct2mri.app.workflows.files import (
+    check_choice,
+    is_pair_list,
+    pair_stacks,
+    single_stack,
+)
 from napari_ct2mri.app.workflows.manifest import Run, read_manifest, record
 from napari_ct2mri.app.workflows.synthesis import as_ct, makeable
 from napari_ct2mri.imaging.volume import Modality, Volume
@@ -131,6 +136,7 @@ def _stacks(
     """What is to be made: of a pair list the rows whose contrast the board's model makes."""
     from napari_ct2mri.pix2pix.pairs import read_pairs
 
+    check_choice(path, series, modality)
     if not is_pair_list(path):
         return iter([single_stack(path, output, series=series, modality=modality, as_dicom=True)])
     pairs, left_out = makeable(read_pairs(path), cast("Any", model))

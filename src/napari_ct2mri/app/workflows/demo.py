@@ -57,7 +57,7 @@ def demo(
 ) -> Job[Demo]:
     """Simulate patients, train on them, synthesize a held-out one and measure it.
 
-    Everything goes to ``directory``, which a next run overwrites.
+    Everything goes to ``directory``, which a next run overwrites; a text in it says so.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def demo(
     Raises
     ------
     ConfigError
-        If ``directory`` holds other things than a demo's.
+        If ``directory`` holds other things than a demo's, or cannot be written.
     """
     from napari_ct2mri.imaging.phantom import phantom_job
     from napari_ct2mri.pix2pix.pairs import read_pairs
 
-    _check_ours(directory)
+    _make_ours(directory)
     yield Notice(f"1 of 4: simulating {subjects} patients, CT and T2, in {directory}")
     z, y, x = (round(side / n, 4) for side, n in zip(EXTENT_MM, shape, strict=True))
     pairs = yield from phantom_job(directory / _PATIENTS, subjects, shape=shape, spacing=(z, y, x))
@@ -122,11 +122,27 @@ def _train_for(seconds: float, pairs: Path, model: Path, config: TrainConfig) ->
                 return
 
 
-def _check_ours(directory: Path) -> None:
-    """Refuse a folder that holds other things than a demo's."""
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / _PATIENTS).is_dir():
+_MARK = "made-by-ct2mri-demo.txt"
+_MARK_TEXT = """\
+The command `ct2mri demo` made this folder. Called again with it, it writes over what is in it:
+keep nothing here that you have changed or added.
+"""
+
+
+def _make_ours(directory: Path) -> None:
+    """Mark an empty or new folder as the demo's; refuse any other that is not marked."""
+    mark = directory / _MARK
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise ConfigError(f"{directory} is a file; give a folder: ct2mri demo FOLDER")
+        directory.mkdir(parents=True, exist_ok=True)
+        if not mark.exists() and any(directory.iterdir()):
+            raise ConfigError(
+                f"{directory} holds other files; give an empty or a new folder: ct2mri demo FOLDER"
+            )
+        mark.write_text(_MARK_TEXT, encoding="utf-8")
+    except OSError as error:
         raise ConfigError(
-            f"{directory} holds other files; give an empty or a new folder: ct2mri demo FOLDER"
-        )
-    if directory.exists() and not directory.is_dir():
-        raise ConfigError(f"{directory} is a file; give a folder: ct2mri demo FOLDER")
+            f"{directory}: cannot be written: {error.strerror}; give another folder: "
+            "ct2mri demo FOLDER"
+        ) from error

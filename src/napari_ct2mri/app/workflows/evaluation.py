@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,6 +17,7 @@ from napari_ct2mri.app.workflows.baselines import Baselines, read_baselines
 from napari_ct2mri.app.workflows.cluster import Place, over
 from napari_ct2mri.app.workflows.cluster_line import Cluster, at
 from napari_ct2mri.app.workflows.engines import open_model
+from napari_ct2mri.app.workflows.manifest import AS_THEY_ARE, IN_8_BITS
 from napari_ct2mri.app.workflows.predictions import (
     FolderPredictions,
     ModelPredictions,
@@ -22,7 +25,7 @@ from napari_ct2mri.app.workflows.predictions import (
 )
 from napari_ct2mri.app.workflows.reference import find_reference
 from napari_ct2mri.app.workflows.synthesis import makeable
-from napari_ct2mri.errors import ConfigError, PairError
+from napari_ct2mri.errors import ConfigError, EvaluationError, PairError
 from napari_ct2mri.jobs import Job, Notice
 
 if TYPE_CHECKING:
@@ -68,10 +71,10 @@ def evaluate(
     Parameters
     ----------
     output : Path
-        The folder of the report; written at the very end.
+        The folder of the report; looked at first, written at the very end.
     model, predictions
         One of them; by default the default model.
-    native, published, engine, precision
+    native, published, device, engine, precision
         See :func:`~napari_ct2mri.app.workflows.synthesize`; for a model only.
     cluster : Cluster, optional
         Where the patients are measured, at the same time; by default here.
@@ -79,16 +82,23 @@ def evaluate(
     Raises
     ------
     PairError, EvaluationError, CheckpointError, ConfigError
-        If no row is left, a prediction is missing, or model and rows do not fit.
+        If no row is left, a prediction is missing, model and rows do not fit, or ``output`` takes
+        no report.
     """
-    from napari_ct2mri.evaluation import write_report
+    from napari_ct2mri.evaluation import check_kept, write_report
     from napari_ct2mri.pix2pix.pairs import read_pairs
 
     if cluster is not None:  # its workers are in other folders
         predictions = predictions.absolute() if predictions else None
+    if (there := closed_to_files(output)) is not None:
+        raise EvaluationError(
+            f"--output {output} cannot be written: {there} takes no files; give another folder"
+        )
     whole = read_pairs(pairs if cluster is None else pairs.absolute())
+    check_kept(output, {pairs, *(file for row in whole.rows for file in (row.ct, row.mr))})
     rows = _rows(whole, split, contrast)
-    notes = []
+    notes: list[str] = []
+    how = device, engine, precision
     source: Predictions
     with at(cluster) as place:
         if predictions is None:
@@ -96,18 +106,34 @@ def evaluate(
             found, engines = yield from opened
             rows, left_out = makeable(rows, found)
             notes += [left_out] if left_out else []
-            notes += ["computed in 8 bits"] if precision == "int8" else []
+            notes += [IN_8_BITS] if precision == "int8" else []
+            notes += [AS_THEY_ARE] if native else []
             source = ModelPredictions(found, engines, native=native, published=published)
-        elif model is not None or native or published or (engine, precision) != ("auto", "float"):
+        elif model is not None or native or published or how != ("auto", "auto", "float"):
             raise ConfigError("--predictions are read, not made; leave --model and its flags out")
         else:
-            source = FolderPredictions(predictions)
-            notes += source.doubts
+            source = FolderPredictions(predictions, rows.rows)
+            notes += source.notes + source.doubts
         for note in notes:
             yield Notice(note)
         measured = yield from _measure(source, rows, whole, place)
     report = measured.report((f"{pairs}, split {split}", *notes))
     return Evaluated(report, write_report(report, output))
+
+
+def closed_to_files(folder: Path) -> Path | None:
+    """What would keep files out of ``folder``, which need not exist yet; ``None``: nothing."""
+    for there in (folder.absolute(), *folder.absolute().parents):
+        try:
+            is_folder = S_ISDIR(there.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            if there.is_symlink():  # to nowhere
+                return there
+        except OSError:  # such as: the name is too long
+            return there
+        else:
+            return None if is_folder and os.access(there, os.W_OK | os.X_OK) else there
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

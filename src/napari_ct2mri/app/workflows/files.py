@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ct2mri.errors import ImageError, PairError
+from napari_ct2mri.errors import ConfigError, ImageError, PairError
 from napari_ct2mri.imaging.formats import DICOM_ENDING, VOLUME_ENDINGS
 from napari_ct2mri.imaging.volume import Modality, Volume, closest_axes
 from napari_ct2mri.jobs import Event, SlicesDone
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Stack",
+    "check_choice",
+    "check_outputs",
     "is_pair_list",
     "new_folder",
     "pair_groups",
@@ -125,6 +127,20 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
+def check_choice(path: Path, series: str | None, modality: Modality | None) -> None:
+    """Refuse to choose of a pair list what is chosen of one CT.
+
+    Raises
+    ------
+    ConfigError
+        If it was.
+    """
+    if is_pair_list(path) and (series is not None or modality is not None):
+        raise ConfigError(
+            "--series and --modality are of one image, not of a pairs.csv, which has columns for them"
+        )
+
+
 def is_pair_list(path: Path) -> bool:
     """Whether INPUT is a ``pairs.csv``."""
     return path.suffix.lower() == ".csv"
@@ -159,12 +175,32 @@ def single_stack(
     is_file = _is_file_name(output)
     volume = read_volume(path, series=series, modality=modality)
     _check_fits(volume, output, is_file)
+    read = [Path(volume.source.path), *volume.source.slices.files]
     if is_file:
-        return Stack(volume, output)
-    names = [file.stem for file in picture_files(path)] if path.is_dir() else [path.stem]
-    if len(set(names)) != len(volume.data):  # pages of a TIFF, or 1.png beside 1.jpg
-        names = [f"slice_{i:04d}" for i in range(1, len(volume.data) + 1)]
-    return Stack(volume, output, tuple(f"{name}.png" for name in names))
+        stack = Stack(volume, output)
+    else:
+        pictures = picture_files(path) if path.is_dir() else (path,)
+        names = [file.stem for file in pictures]
+        if len(set(names)) != len(volume.data):  # pages of a TIFF, or 1.png beside 1.jpg
+            names = [f"slice_{i:04d}" for i in range(1, len(volume.data) + 1)]
+        stack = Stack(volume, output, tuple(f"{name}.png" for name in names))
+        read += pictures
+    _check_apart(stack.outputs, read)
+    return stack
+
+
+def _check_apart(outputs: Iterable[Path], read: Iterable[Path]) -> None:
+    """Refuse to write where something was read, or where another file's voxels may lie."""
+    inputs = {file.resolve() for file in read}
+    for output in outputs:
+        if output.resolve() in inputs:
+            raise ImageError(f"{output}: OUTPUT would overwrite INPUT; give another name")
+        voxels = output.with_suffix(".raw")
+        if output.suffix.lower() == ".mhd" and voxels.exists() and not output.exists():
+            raise ImageError(
+                f"{output}: its voxels would overwrite {voxels.name}, which is there already, "
+                "perhaps of another header; give another name, or end it in .mha"
+            )
 
 
 def _dicom_stack(
@@ -195,8 +231,8 @@ def pair_stacks(pairs: PairList, output: Path, contrast: str | None = None) -> I
             f"{output}: for a pairs.csv OUTPUT is a folder of .nii.gz and .png, not of DICOM; give "
             "another name, or synthesize its CTs one by one"
         )
-    for (wanted, patient), rows in _by_output(pairs, contrast).items():
-        _check_stems(pairs, rows, patient)
+    check_outputs(pairs, output, contrast)
+    for (wanted, _), rows in _by_output(pairs, contrast).items():
         for rows_, volume in _read_stacks(pairs, rows):
             paths = [prediction_path(output, row, wanted, volume.is_picture) for row in rows_]
             if volume.is_picture:
@@ -209,6 +245,28 @@ def pair_stacks(pairs: PairList, output: Path, contrast: str | None = None) -> I
 def pair_groups(pairs: PairList, contrast: str | None = None) -> list[PairList]:
     """The rows of each patient and contrast, from which :func:`pair_stacks` makes the same."""
     return [replace(pairs, rows=rows) for rows in _by_output(pairs, contrast).values()]
+
+
+def check_outputs(pairs: PairList, output: Path, contrast: str | None = None) -> None:
+    """Say of a whole pair list what is wrong with where :func:`pair_stacks` would write.
+
+    Raises
+    ------
+    PairError
+        If a name cannot be a folder, two results or a result and an image of the list would be
+        one file.
+    """
+    images = {file.resolve(): row.line for row in pairs.rows for file in (row.ct, row.mr)}
+    for (wanted, patient), rows in _by_output(pairs, contrast).items():
+        _check_stems(pairs, rows, patient)
+        for row in rows:
+            for is_picture in (False, True):
+                path = prediction_path(output, row, wanted, is_picture)
+                if line := images.get(path.resolve()):
+                    raise PairError(
+                        f"{pairs.path}, line {row.line}: {path} would overwrite an image of the "
+                        f"list (line {line}); give another OUTPUT"
+                    )
 
 
 def prediction_path(folder: Path, row: PairRow, contrast: str, is_picture: bool) -> Path:

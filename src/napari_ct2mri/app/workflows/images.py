@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ct2mri.app.workflows.files import is_pair_list, pair_stacks, single_stack
-from napari_ct2mri.errors import Ct2MriError
+from napari_ct2mri.app.workflows.files import check_choice, is_pair_list, pair_stacks, single_stack
+from napari_ct2mri.errors import ConfigError, Ct2MriError
 from napari_ct2mri.imaging.volume import Geometry, Modality
 from napari_ct2mri.jobs import Job, Notice, Progress
 
@@ -81,10 +81,11 @@ def info(path: Path, *, modality: Modality | None = None) -> Job[Info]:
 
     Raises
     ------
-    ImageError, PairError
-        If it holds nothing that can be used.
+    ImageError, PairError, ConfigError
+        If it holds nothing that can be used, or is a pair list, which takes no ``modality``.
     """
     if is_pair_list(path):
+        _check_flags(None, modality)
         return Info(path, pairs=_count_pairs(path))
     from napari_ct2mri.imaging.io import scan
 
@@ -111,9 +112,11 @@ def convert(
     Ct2MriError
         If INPUT cannot be read or OUTPUT not be written; nothing is left half-written.
     """
+    check_choice(path, series, modality)
     if is_pair_list(path):
         from napari_ct2mri.pix2pix.pairs import read_pairs
 
+        _check_flags(series, modality)
         stacks = pair_stacks(read_pairs(path), output)
     else:
         stacks = iter([single_stack(path, output, series=series, modality=modality)])
@@ -127,6 +130,16 @@ def convert(
         slices += len(stack.volume.data)
         yield Progress(slices, slices, "slices")
     return Converted(tuple(outputs), slices)
+
+
+def _check_flags(series: str | None, modality: Modality | None) -> None:
+    """Refuse for a pair list what it says itself."""
+    given = {"--series": series, "--modality": modality}
+    if found := [flag for flag, value in given.items() if value is not None]:
+        raise ConfigError(
+            f"{' and '.join(found)}: of one INPUT, not of a pairs.csv, whose columns say which is "
+            "which; leave it out"
+        )
 
 
 def _look(path: Path, number: int, series: Series, modality: Modality | None) -> Found:

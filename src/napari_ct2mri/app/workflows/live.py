@@ -160,7 +160,8 @@ class Live:
                 self._drop_waiting()
         elif self._connection is not None and not self._take_early(k):
             self._drop_waiting()
-            self._submit(k)
+            if k not in self._asked.values():  # else it is on its way
+                self._submit(k)
 
     def poll(self, timeout_s: float = 0.1) -> LiveSlice | None:
         """Go on for about ``timeout_s``; the next slice, if it is there by then.

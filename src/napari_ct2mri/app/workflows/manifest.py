@@ -9,19 +9,34 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from napari_ct2mri import __version__
-from napari_ct2mri.config import Frozen
+from napari_ct2mri.config import Frozen, Window, leaf_text
 from napari_ct2mri.disk import alone, parse_json, whole_file
 from napari_ct2mri.errors import ConfigError, EvaluationError
 
-__all__ = ["NAME", "Manifest", "Run", "hashed", "read_manifest", "record", "record_hashed"]
+__all__ = [
+    "AS_PUBLISHED",
+    "AS_THEY_ARE",
+    "IN_8_BITS",
+    "NAME",
+    "Manifest",
+    "Run",
+    "hashed",
+    "read_manifest",
+    "record",
+    "record_hashed",
+]
 
 NAME = "manifest.json"
+AS_PUBLISHED = " as published"
+IN_8_BITS = "computed in 8 bits"
+AS_THEY_ARE = "pixels as they are: not scaled to the model's head size"
 _MAX_BYTES = 64 * 2**20
 
 
@@ -39,6 +54,26 @@ class Run(Frozen):
     files: dict[str, str] = Field(
         default_factory=dict, description="Path under the folder: SHA-256 of the file."
     )
+
+    @property
+    def name(self) -> str:
+        """What a report calls it: the model, and whether it ran as published."""
+        is_published = self.settings.get("published") is True
+        return Path(self.model).stem + (AS_PUBLISHED if is_published else "")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How else it ran the model than is usual, as sentences; not with which engine."""
+        found, board = [], self.settings.get("board")
+        if board or self.settings.get("precision") == "int8":
+            found.append(IN_8_BITS + (f", on the board {board}" if board else ""))
+        if self.settings.get("native") is True:
+            found.append(AS_THEY_ARE)
+        with suppress(ConfigError):  # somebody wrote that by hand
+            if window := self.settings.get("window"):
+                shown = leaf_text(Window.parse(window, NAME))
+                found.append(f"CT shown to the model in the window {shown} HU")
+        return tuple(found)
 
     def checkpoint(self, folder: Path) -> str | Path:
         """The model as ``find_model`` takes it."""
@@ -68,11 +103,13 @@ def read_manifest(folder: Path) -> Manifest | None:
     Raises
     ------
     EvaluationError
-        If there is one but it is damaged.
+        If there is one but it is damaged, or something else has its name.
     """
     path = folder / NAME
-    if not path.is_file():
+    if not path.exists():
         return None
+    if not path.is_file():
+        raise EvaluationError(f"{path}: is no file, but that is the manifest's name; move it away")
     if path.stat().st_size > _MAX_BYTES:
         raise EvaluationError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; not a manifest")
     try:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ct2mri.app.workflows.files import prediction_path
-from napari_ct2mri.app.workflows.manifest import Manifest, read_manifest
+from napari_ct2mri.app.workflows.manifest import AS_PUBLISHED, Manifest, Run, read_manifest
 from napari_ct2mri.app.workflows.models import Model
 from napari_ct2mri.errors import CheckpointError, EvaluationError
 from napari_ct2mri.evaluation import Label
@@ -60,7 +60,7 @@ class ModelPredictions:
     """Runs a checkpoint on each patient, all its slices together."""
 
     def __init__(self, model: Model, engines: Engines, *, native: bool, published: bool) -> None:
-        self.name = Path(model.name).stem + (" as published" if published else "")
+        self.name = Path(model.name).stem + (AS_PUBLISHED if published else "")
         self._model, self._engines = model, engines
         self._native, self._published = native, published
 
@@ -91,20 +91,30 @@ class ModelPredictions:
 class FolderPredictions:
     """Reads ``FOLDER/<contrast>/<patient>/<ct file stem>`` and asks its manifest who made it.
 
+    Parameters
+    ----------
+    folder : Path
+    rows : sequence of PairRow
+        Of which predictions are read.
+
     Attributes
     ----------
+    notes : list of str
+        How the models ran that made them, as sentences, where that is unusual.
     doubts : list of str
         Why labels are unknown, as sentences.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rows: Sequence[PairRow]) -> None:
         if not folder.is_dir():
             raise EvaluationError(f"{folder}: no such folder of predictions")
         self._folder = folder
         self._manifest = read_manifest(folder)
         self._known, self.doubts = _models_of(self._manifest, folder)
-        made_by = {Path(run.model).stem for run in self._manifest.runs} if self._manifest else set()
-        self.name = made_by.pop() if len(made_by) == 1 else folder.name
+        runs = _runs_for(self._manifest, folder, rows) if self._manifest else []
+        names = {run.name for run in runs}
+        self.name = names.pop() if len(names) == 1 else folder.name
+        self.notes = _notes_on(runs, folder)
 
     def predict(self, reference: Reference) -> Job[Floats]:
         """Read the files of one patient."""
@@ -147,7 +157,32 @@ class FolderPredictions:
                 f"{path}: it and the CT of line {row.line} differ in {found}; resample it onto "
                 "the CT"
             )
+        size, expected = (each.data.shape[1:] for each in (volume, pair.ct))
+        if size != expected:  # of a picture
+            raise EvaluationError(
+                f"{path}: {size[0]} x {size[1]} pixels, expected {expected[0]} x {expected[1]} as "
+                f"the CT of line {row.line} has; resize it, or synthesize it anew"
+            )
         return volume.data.astype(np.float32)
+
+
+def _runs_for(manifest: Manifest, folder: Path, rows: Sequence[PairRow]) -> list[Run]:
+    """Those that wrote a prediction of any of ``rows``."""
+    files = {
+        prediction_path(folder, row, row.contrast, is_picture).relative_to(folder).as_posix()
+        for row in rows
+        for is_picture in (True, False)
+    }
+    return [run for run in manifest.runs if not files.isdisjoint(run.files)]
+
+
+def _notes_on(runs: Sequence[Run], folder: Path) -> list[str]:
+    """How all of them ran; where they differ, what each did."""
+    ways = list(dict.fromkeys((run.name, run.remarks) for run in runs))
+    if len(ways) <= 1:
+        return [remark for _, remarks in ways for remark in remarks]
+    several = (name + (f" ({'; '.join(remarks)})" if remarks else "") for name, remarks in ways)
+    return [f"{folder} is from runs with different settings: {'; '.join(several)}"]
 
 
 def _models_of(manifest: Manifest | None, folder: Path) -> tuple[dict[str, Seen], list[str]]:

@@ -16,6 +16,8 @@ from napari_ct2mri.app.workflows.cluster_line import Cluster, at
 from napari_ct2mri.app.workflows.engines import Engines, open_model
 from napari_ct2mri.app.workflows.files import (
     Stack,
+    check_choice,
+    check_outputs,
     is_pair_list,
     pair_groups,
     pair_stacks,
@@ -119,6 +121,7 @@ def synthesize(
         _check_spread(path, output, spread, published)
     if slices is not None:
         _check_slices(path, output)
+    check_choice(path, series, modality)
     pairs = read_pairs(path) if is_pair_list(path) else None
     items: list[PairList | Path] = []
     with ExitStack() as last:
@@ -131,6 +134,7 @@ def synthesize(
         if pairs is None:
             items.append(path)
         else:
+            check_outputs(pairs, output, contrast)
             pairs, left_out = makeable(pairs, found, contrast)
             if left_out:
                 yield Notice(left_out)

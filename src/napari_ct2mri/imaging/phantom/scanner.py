@@ -17,6 +17,10 @@ from napari_ct2mri.imaging.phantom.tissues import Tissue, hu_table, signal_table
 __all__ = ["Grid", "Scan", "acquire_ct", "acquire_mr", "label_slice", "scan"]
 
 
+_ROUNDED = 1e-5
+"""Standard deviation of a difference of two equal images of white noise."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """Voxel centres in the scanner, mm: ``z`` (n,) from inferior, ``y`` and ``x`` in-plane."""
@@ -33,6 +37,10 @@ class Grid:
         """A grid centred in-plane whose top slice lies at ``top_mm``."""
         z, y, x = (np.arange(n, dtype=np.float32) * s for n, s in zip(shape, spacing, strict=True))
         return cls(z - z[-1] + top_mm, y - y[-1] / 2, x - x[-1] / 2, spacing)
+
+    def pixels(self, mm: float) -> tuple[float, float]:
+        """A length in pixels along y and x."""
+        return (mm / self.spacing[1], mm / self.spacing[2])
 
 
 @dataclass(frozen=True)
@@ -108,23 +116,34 @@ def acquire_ct(
     """
     from scipy.ndimage import gaussian_filter, uniform_filter
 
-    pixel = grid.spacing[1]
     sigma = rng.uniform(2.0, 5.0)
     shade = SplineField(rng, 60)
+    around = tuple(max(round(side), 1) for side in grid.pixels(70))
     out = np.empty(scan_.ct.shape, np.int16)
     for k, z in enumerate(grid.z):
         plane = np.maximum(scan_.ct[k], _head_rest(who, grid))
-        plane = gaussian_filter(plane, 0.5 / pixel)
+        plane = gaussian_filter(plane, grid.pixels(0.5))
         head = np.clip((plane + 1000) / 1000, 0, 1)
-        bone = uniform_filter(np.clip(plane - 300, 0, 1500), max(round(70 / pixel), 1)) / 400
-        white = rng.standard_normal(plane.shape, dtype=np.float32)
-        noise = gaussian_filter(white, 0.57 / pixel) - gaussian_filter(white, 1.5 / pixel)
+        bone = uniform_filter(np.clip(plane - 300, 0, 1500), around) / 400
+        noise = _ct_noise(plane.shape, grid, rng)
+        spread = noise.std() or 1  # 0: a plane of one pixel
         noise *= (
-            sigma / noise.std() * (0.35 + 0.65 * gaussian_filter(head, 4 / pixel)) * (0.8 + bone)
+            sigma / spread * (0.35 + 0.65 * gaussian_filter(head, grid.pixels(4))) * (0.8 + bone)
         )
         plane += noise + head * 1.2 * shade.slice_(float(z), grid.y, grid.x)
         out[k] = np.clip(np.rint(plane), -1024, 3071)
     return out
+
+
+def _ct_noise(
+    shape: tuple[int, ...], grid: Grid, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """(y, x) of any strength; white where a pixel is far wider than the kernel."""
+    from scipy.ndimage import gaussian_filter
+
+    white = rng.standard_normal(shape, dtype=np.float32)
+    noise = gaussian_filter(white, grid.pixels(0.57)) - gaussian_filter(white, grid.pixels(1.5))
+    return np.asarray(noise if noise.std() > _ROUNDED else white, np.float32)
 
 
 def _head_rest(who: Subject, grid: Grid) -> Array:
@@ -151,7 +170,7 @@ def acquire_mr(signal: Array, grid: Grid, rng: np.random.Generator) -> NDArray[n
     texture = SplineField(rng, 12)
     out = np.empty(signal.shape, np.uint16)
     for k, z in enumerate(grid.z):
-        plane = gaussian_filter(signal[k], 0.55 / grid.spacing[1])
+        plane = gaussian_filter(signal[k], grid.pixels(0.55))
         plane *= np.exp(strength * shade.slice_(float(z), grid.y, grid.x))
         plane *= 1 + 0.015 * texture.slice_(float(z), grid.y, grid.x)
         real, imaginary = sigma * rng.standard_normal((2, *plane.shape), dtype=np.float32)

@@ -129,7 +129,10 @@ class SliceFields:
 
 
 def draw_subject(rng: np.random.Generator) -> Subject:
-    """Draw a person: 85-115 % of the average size, an age, a pose, perhaps lesions."""
+    """Draw a person: a size, an age, a pose, perhaps lesions.
+
+    The head is 86-112 % of the average, each axis times another 92-108 %.
+    """
     age = rng.beta(1.3, 1.6)
     size = _AVERAGE_SCALE * rng.uniform(0.86, 1.12)
     stretch = size * np.clip(rng.normal(1.0, 0.04, 3), 0.92, 1.08)
