@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 from uuid import uuid4
 
-__all__ = ["alone", "cache_folder", "parse_json", "sync", "whole_file"]
+__all__ = ["alone", "cache_folder", "closed_to_files", "parse_json", "sync", "whole_file"]
 
 
 @contextmanager
@@ -81,6 +82,21 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def closed_to_files(folder: Path) -> Path | None:
+    """What would keep files out of ``folder``, which need not exist yet; ``None``: nothing."""
+    for there in (folder.absolute(), *folder.absolute().parents):
+        try:
+            is_folder = S_ISDIR(there.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            if there.is_symlink():  # to nowhere
+                return there
+        except OSError:  # such as: the name is too long
+            return there
+        else:
+            return None if is_folder and os.access(there, os.W_OK | os.X_OK) else there
+    return None
 
 
 def cache_folder() -> Path:

@@ -393,9 +393,7 @@ def test_predictions_of_another_size_name_the_file(
     for name in ("02.png", "03.png"):
         file = folder / "T2" / "dot" / name
         write_volume(Volume(read_volume(file).data[:, :48], unit="grey"), file)
-        line = fails(
-            "evaluate", pictures, "--output", tmp_path / "report", "--predictions", folder
-        )
+        line = fails("evaluate", pictures, "--output", tmp_path / "report", "--predictions", folder)
         assert f"{folder / 'T2' / 'dot' / '02.png'}: 48 x 64 pixels, expected 64 x 64" in line
         assert "line 15" in line
     assert not (tmp_path / "report").exists()

@@ -49,10 +49,12 @@ def test_epochs_alone_keep_the_shape_of_the_schedule() -> None:
 
 def test_a_resumed_run_keeps_its_preset() -> None:
     for run in PRESETS.values():
-        assert config_from_flags("default", {}, run) == run  # what --preset says if it is not given
+        assert config_from_flags(None, {}, run) == run
         assert config_from_flags(run.preset, {"threads": 3}, run).run.threads == 3
     with pytest.raises(ConfigError, match="preset was default, not classic"):
         config_from_flags("classic", {}, PRESETS["default"])
+    with pytest.raises(ConfigError, match="preset was classic, not default"):
+        config_from_flags("default", {}, PRESETS["classic"])
 
 
 @pytest.mark.parametrize(

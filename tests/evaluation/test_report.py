@@ -117,6 +117,7 @@ def test_patients_with_like_names_have_figures_of_their_own(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("letter", ["a", "ä", "頭"])
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning", "ignore:constrained_layout:UserWarning")
 def test_a_long_name_makes_a_file_name_that_a_disk_takes(tmp_path: Path, letter: str) -> None:
     patient = replace(images("a", "held-out"), patient=200 * letter, predictor=99 * f"x{letter}")
     scored = score_patient(patient)

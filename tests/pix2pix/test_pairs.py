@@ -82,7 +82,7 @@ def test_a_slice_that_is_no_whole_number_names_its_line(make_pairs: MakePairs, i
     path = make_pairs()
     header = HEADER.replace("\n", ",slice\n")
     path.write_text(header + f"a-ct-0.png,a-mr-0.png,a,T2,train,{index}\n", encoding="utf-8")
-    with pytest.raises(PairError, match="line 2: slice .* is not a whole number"):
+    with pytest.raises(PairError, match=r"line 2: slice .* is not a whole number"):
         read_pairs(path)
 
 

@@ -52,7 +52,7 @@ def with_config_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def config_from_flags(
-    name: Preset, given: dict[str, Any], resumed: TrainConfig | None = None
+    asked: Preset | None, given: dict[str, Any], resumed: TrainConfig | None = None
 ) -> TrainConfig:
     """Build the settings from the preset, or those of the resumed run, and the given flags.
 
@@ -69,14 +69,15 @@ def config_from_flags(
     if resumed is not None:
         paths = dict(leaf_paths(TrainConfig))
         leaves = {leaf: leaf_value(resumed, path) for leaf, path in paths.items()} | leaves
-        run: Preset = leaves.pop("preset")
-        if name not in (run, _USUAL):
+        name: Preset = leaves.pop("preset")
+        if asked not in (name, None):
             raise ConfigError(
-                f"--resume goes on with the settings of the run, where preset was {run}, not "
-                f"{name}; leave the flags as they were, or train anew"
+                f"--resume goes on with the settings of the run, where preset was {name}, not "
+                f"{asked}; leave the flags as they were, or train anew"
             )
-        name = run
-    elif "epochs" in leaves:
+    else:
+        name = asked or _USUAL
+    if resumed is None and "epochs" in leaves:
         usual = PRESETS[name].optimizer
         leaves.setdefault("decay_epochs", leaves["epochs"] * usual.decay_epochs // usual.epochs)
     try:

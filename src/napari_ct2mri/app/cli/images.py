@@ -145,7 +145,9 @@ def train(
     /,
     *,
     output: Annotated[Path, Parameter(help="The checkpoint to write, *.safetensors.")],
-    preset: Annotated[Preset, Parameter(help="Decides what no flag says.")] = "default",
+    preset: Annotated[
+        Preset | None, Parameter(help="Decides what no flag says. [default: default]")
+    ] = None,
     contrast: Annotated[str | None, Parameter(help="Only the rows of this one.")] = None,
     init: Annotated[str | None, Parameter(help="Start from this model.")] = None,
     teacher: Annotated[

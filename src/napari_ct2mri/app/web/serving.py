@@ -71,7 +71,7 @@ def serving(
     # Whatever is uploaded lies in this folder, which goes even if the child is killed.
     with TemporaryDirectory(prefix="ct2mri-web-", ignore_cleanup_errors=True) as folder:
         child = subprocess.Popen(
-            [sys.executable, "-m", "napari_ct2mri.app.web.server", str(number)],
+            [sys.executable, "-P", "-m", "napari_ct2mri.app.web.server", str(number)],
             env=os.environ
             | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
             | {MODEL_VARIABLE: model or ""},

@@ -102,7 +102,8 @@ def read_upload(files: Sequence[Upload], modality: Modality, series: int | None 
         if shape is not None and (prod(shape) > MAX_VOXELS or prod(shape[1:]) > MAX_SLICE):
             raise ImageError(
                 f"{path}: {' x '.join(map(str, shape))} voxels, but this page takes "
-                f"{MAX_VOXELS:,}, {MAX_SLICE:,} a slice; use ct2mri synthesize, or give fewer slices"
+                f"{MAX_VOXELS:,}, {MAX_SLICE:,} a slice; use ct2mri synthesize, or give fewer "
+                "slices"
             )
         volume = read_volume(path, series=key, modality=modality)
         notes = tuple(_named(note, path) for note in volume.notes)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from stat import S_ISDIR
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -25,6 +23,7 @@ from napari_ct2mri.app.workflows.predictions import (
 )
 from napari_ct2mri.app.workflows.reference import find_reference
 from napari_ct2mri.app.workflows.synthesis import makeable
+from napari_ct2mri.disk import closed_to_files
 from napari_ct2mri.errors import ConfigError, EvaluationError, PairError
 from napari_ct2mri.jobs import Job, Notice
 
@@ -119,21 +118,6 @@ def evaluate(
         measured = yield from _measure(source, rows, whole, place)
     report = measured.report((f"{pairs}, split {split}", *notes))
     return Evaluated(report, write_report(report, output))
-
-
-def closed_to_files(folder: Path) -> Path | None:
-    """What would keep files out of ``folder``, which need not exist yet; ``None``: nothing."""
-    for there in (folder.absolute(), *folder.absolute().parents):
-        try:
-            is_folder = S_ISDIR(there.stat().st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            if there.is_symlink():  # to nowhere
-                return there
-        except OSError:  # such as: the name is too long
-            return there
-        else:
-            return None if is_folder and os.access(there, os.W_OK | os.X_OK) else there
-    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

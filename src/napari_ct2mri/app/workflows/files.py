@@ -137,7 +137,7 @@ def check_choice(path: Path, series: str | None, modality: Modality | None) -> N
     """
     if is_pair_list(path) and (series is not None or modality is not None):
         raise ConfigError(
-            "--series and --modality are of one image, not of a pairs.csv, which has columns for them"
+            "--series and --modality are of one image, not of a pairs.csv, whose columns say it"
         )
 
 

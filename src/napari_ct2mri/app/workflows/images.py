@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ct2mri.app.workflows.files import check_choice, is_pair_list, pair_stacks, single_stack
-from napari_ct2mri.errors import ConfigError, Ct2MriError
+from napari_ct2mri.errors import Ct2MriError
 from napari_ct2mri.imaging.volume import Geometry, Modality
 from napari_ct2mri.jobs import Job, Notice, Progress
 
@@ -84,8 +84,8 @@ def info(path: Path, *, modality: Modality | None = None) -> Job[Info]:
     ImageError, PairError, ConfigError
         If it holds nothing that can be used, or is a pair list, which takes no ``modality``.
     """
+    check_choice(path, None, modality)
     if is_pair_list(path):
-        _check_flags(None, modality)
         return Info(path, pairs=_count_pairs(path))
     from napari_ct2mri.imaging.io import scan
 
@@ -116,7 +116,6 @@ def convert(
     if is_pair_list(path):
         from napari_ct2mri.pix2pix.pairs import read_pairs
 
-        _check_flags(series, modality)
         stacks = pair_stacks(read_pairs(path), output)
     else:
         stacks = iter([single_stack(path, output, series=series, modality=modality)])
@@ -130,16 +129,6 @@ def convert(
         slices += len(stack.volume.data)
         yield Progress(slices, slices, "slices")
     return Converted(tuple(outputs), slices)
-
-
-def _check_flags(series: str | None, modality: Modality | None) -> None:
-    """Refuse for a pair list what it says itself."""
-    given = {"--series": series, "--modality": modality}
-    if found := [flag for flag, value in given.items() if value is not None]:
-        raise ConfigError(
-            f"{' and '.join(found)}: of one INPUT, not of a pairs.csv, whose columns say which is "
-            "which; leave it out"
-        )
 
 
 def _look(path: Path, number: int, series: Series, modality: Modality | None) -> Found:

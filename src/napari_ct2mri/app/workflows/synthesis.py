@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from napari_ct2mri.app.workflows.files import (
 from napari_ct2mri.app.workflows.manifest import NAME as MANIFEST
 from napari_ct2mri.app.workflows.manifest import Run, hashed, read_manifest, record_hashed
 from napari_ct2mri.app.workflows.models import Model, load_model
+from napari_ct2mri.disk import closed_to_files
 from napari_ct2mri.errors import ConfigError, PairError
 from napari_ct2mri.imaging.formats import VOLUME_ENDINGS
 from napari_ct2mri.imaging.volume import Modality, Volume, axial_slices
@@ -358,10 +358,12 @@ def _check_spread(path: Path, output: Path, spread: Path, published: bool) -> No
         raise ConfigError("--spread is of a model as it is used, not --published; leave one out")
     if spread.resolve() in (path.resolve(), output.resolve()):
         raise ConfigError(f"--spread {spread} is INPUT or OUTPUT; give it a name of its own")
-    there = next(folder for folder in spread.absolute().parents if os.access(folder, os.F_OK))
-    if spread.is_dir() or not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        what = "is a folder" if spread.is_dir() else f"cannot be written: {there} takes no files"
-        raise ConfigError(f"--spread {spread} {what}; give another name")
+    if spread.is_dir():
+        raise ConfigError(f"--spread {spread} is a folder; give another name")
+    if there := closed_to_files(spread.parent):
+        raise ConfigError(
+            f"--spread {spread} cannot be written: {there} takes no files; give another name"
+        )
 
 
 def _check_slices(path: Path, output: Path) -> None:

@@ -135,9 +135,7 @@ def acquire_ct(
     return out
 
 
-def _ct_noise(
-    shape: tuple[int, ...], grid: Grid, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _ct_noise(shape: tuple[int, ...], grid: Grid, rng: np.random.Generator) -> NDArray[np.float32]:
     """(y, x) of any strength; white where a pixel is far wider than the kernel."""
     from scipy.ndimage import gaussian_filter
 
