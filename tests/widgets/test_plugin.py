@@ -33,8 +33,10 @@ from napari_ct2mri.widgets.layers import (
     layer_to_shown,
     layer_to_volume,
     synthetic_attributes,
+    volume_to_layer_data,
 )
 from napari_ct2mri.widgets.panel import Panel
+from napari_ct2mri.widgets.slices import add_made, as_filling
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from imaging.dicom_files import write_series
@@ -163,6 +165,17 @@ def test_an_oblique_volume_is_shown_upright_in_mm_and_written_back_exactly(
     np.testing.assert_array_equal(again.data, layer.data)
     np.testing.assert_allclose(again.extent.world, layer.extent.world, atol=exact)
     assert (again.units, again.axis_labels) == (layer.units, layer.axis_labels)
+
+
+def test_a_layer_that_still_fills_is_not_saved(viewer: Viewer, tmp_path: Path) -> None:
+    data, attributes, _ = volume_to_layer_data(Volume(np.zeros((3, 4, 4), np.float32)), "live")
+    layer = viewer.add_image(data, **as_filling(attributes))
+    add_made(layer, [1])
+    with pytest.raises(ImageError, match="1 of the layer's 3 slices are made so far"):
+        viewer.layers.save(str(tmp_path / "live.nii.gz"), plugin=NAME)
+    assert list(tmp_path.iterdir()) == []
+    add_made(layer, [0, 2])
+    assert viewer.layers.save(str(tmp_path / "live.nii.gz"), plugin=NAME)
 
 
 def test_a_synthetic_layer_saves_as_a_series_in_its_cts_study(

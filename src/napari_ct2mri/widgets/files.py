@@ -8,7 +8,13 @@ from typing import Any
 
 from napari_ct2mri.errors import ImageError
 from napari_ct2mri.imaging.formats import DICOM_ENDING, VOLUME_ENDINGS
-from napari_ct2mri.widgets.layers import KEY, LayerData, data_to_volume, volume_to_layer_data
+from napari_ct2mri.widgets.layers import (
+    KEY,
+    LayerData,
+    data_to_volume,
+    slices_made,
+    volume_to_layer_data,
+)
 
 __all__ = [
     "get_reader",
@@ -86,11 +92,22 @@ def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
 
     A path that ends in ``.dcm`` is a new folder for a series, of a synthetic MR alone; whether it
     belongs to the patient, :mod:`~napari_ct2mri.widgets.patient_data` says.
+
+    Raises
+    ------
+    ImageError
+        If slices of it are not made yet: they would be black for good.
     """
     from napari_ct2mri.imaging.dicom_out import Derivation
     from napari_ct2mri.imaging.io import write_volume
 
-    origin = (attributes.get("metadata") or {}).get(KEY)
+    metadata = attributes.get("metadata") or {}
+    if (there := slices_made(metadata, len(data))) < len(data):
+        raise ImageError(
+            f"{path}: {there} of the layer's {len(data)} slices are made so far, the others would "
+            "be black; let Synthesize finish, or press All slices in the Board panel"
+        )
+    origin = metadata.get(KEY)
     made = None
     if origin and origin.model and Path(path).suffix.lower() == DICOM_ENDING:
         from napari_ct2mri.widgets.patient_data import patient_data  # the one part with Qt

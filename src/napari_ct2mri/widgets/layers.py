@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEY",
+    "MADE",
     "LayerData",
     "Origin",
     "add_volume",
@@ -48,6 +49,7 @@ __all__ = [
     "layer_origin",
     "layer_to_shown",
     "layer_to_volume",
+    "slices_made",
     "synthetic_attributes",
     "volume_to_layer_data",
 ]
@@ -57,6 +59,9 @@ LayerData: TypeAlias = tuple[NDArray[np.generic], dict[str, Any], str]
 
 KEY = "ct2mri"
 """Under which a layer's ``metadata`` holds its :class:`Origin`."""
+
+MADE = "ct2mri-made"
+"""Under which that of a layer that fills slice by slice holds which are made."""
 
 _MAX_BYTES = 8 * 2**30  # of a layer kept out of memory, before it is brought in
 _TOLERANCE_MM = 1e-6
@@ -242,6 +247,11 @@ def is_as_read(layer: Layer) -> bool:
     if volume.geometry is not origin.geometry:
         return False
     return origin.digest is None or origin.digest == _digest(volume.data)
+
+
+def slices_made(metadata: Mapping[str, Any], count: int) -> int:
+    """How many of a layer's slices are made: fewer than there are while it fills."""
+    return len(metadata.get(MADE, range(count)))
 
 
 def data_to_volume(

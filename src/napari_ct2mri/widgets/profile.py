@@ -148,7 +148,7 @@ class ProfileView(QWidget):
             return None, _ASK
         index = self._index_in_view()
         if index is None:
-            return None, "The slice in view lies beyond the compared layers."
+            return None, "No slice of the compared layers is in view."
         try:
             real, fake = self._along.profiles(index, *line)
         except EvaluationError as error:

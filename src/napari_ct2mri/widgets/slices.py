@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QLabel
 
+from napari_ct2mri.widgets.layers import MADE, slices_made
 from napari_ct2mri.widgets.world import to_data, to_world, world_units
 
 if TYPE_CHECKING:
@@ -22,19 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["InView", "Stack", "add_made", "as_filling"]
 
 _AXES = 3
-_MADE = "ct2mri-made"
-"""Under which the ``metadata`` of a layer that fills slice by slice holds which are made."""
 
 
 def as_filling(attributes: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of a layer that is empty as yet, and fills slice by slice."""
-    return attributes | {"metadata": {**attributes["metadata"], _MADE: frozenset()}}
+    return attributes | {"metadata": {**attributes["metadata"], MADE: frozenset()}}
 
 
 def add_made(layer: Layer, slices: Iterable[int]) -> None:
     """Remember that these slices of a filling layer are made."""
-    before: frozenset[int] = layer.metadata.get(_MADE, frozenset())
-    layer.metadata[_MADE] = before.union(slices)  # another set: a copy of the layer keeps its own
+    before: frozenset[int] = layer.metadata.get(MADE, frozenset())
+    layer.metadata[MADE] = before.union(slices)  # another set: a copy of the layer keeps its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +50,8 @@ class Stack:
 
     @property
     def made(self) -> int:
-        """How many of them are made: fewer than there are while a layer fills."""
-        return len(self.layer.metadata.get(_MADE, range(self.count)))
+        """See :func:`slices_made`."""
+        return slices_made(self.layer.metadata, self.count)
 
     @property
     def is_sliced(self) -> bool:
