@@ -118,7 +118,7 @@ def test_a_frame_has_bounds() -> None:
         fit_frame(ct, _model(pixel_mm=1.0))
     assert "\n" not in str(raised.value)
     assert fit_frame(ct, _model(pixel_mm=1.0), fixed=True).shape == (64, 64)
-    specks = np.zeros((3, 4000, 4000), np.uint8)
-    specks[:, 1000:1080, 1000:1080] = specks[:, 3900:3940, 3900:3940] = 200
+    cross = np.zeros((1, 1000, 1000), np.uint8)
+    cross[:, 20:-20, 480:520] = cross[:, 480:520, 20:-20] = 200
     with pytest.raises(VolumeError, match="cut the picture to the head"):
-        fit_frame(Volume(specks, modality="CT", unit="grey"), _model(head_px=200))
+        fit_frame(Volume(cross, modality="CT", unit="grey"), _model(head_px=900))

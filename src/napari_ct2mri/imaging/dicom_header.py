@@ -253,7 +253,7 @@ def _check_inflates(path: Path, content: bytes) -> None:
     """Refuse what inflates to more than memory should hold; damage is left to pydicom."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     left = _MAX_INFLATED
-    while content and left >= 0:
+    while content and left >= 0 and not inflater.eof:  # a byte may follow, to make them even
         left -= len(inflater.decompress(content, 2**20))
         content = inflater.unconsumed_tail
     if left < 0:
