@@ -639,3 +639,25 @@ def test_a_gzip_file_that_unpacks_to_far_more_than_its_image_is_refused(tmp_path
 def test_gzip_really_compresses(tmp_path: Path) -> None:
     write_volume(Volume(CT), tmp_path / "a.nii.gz")
     assert len(gzip.decompress((tmp_path / "a.nii.gz").read_bytes())) == 352 + CT.nbytes
+
+
+@pytest.mark.parametrize("names", ["%s 1 3 1", "a%n.raw 1 3 1", "a%5000d.raw 1 3 1", "%d%d 1 3 1"])
+def test_a_pattern_of_names_that_metaio_would_crash_on_is_refused(
+    tmp_path: Path, names: str
+) -> None:
+    write_volume(Volume(CT), tmp_path / "a.mhd")
+    header = (tmp_path / "a.mhd").read_text()
+    (tmp_path / "b.mhd").write_text(header.replace("= a.raw", f"= {names}"))
+    with pytest.raises(ImageError, match=r"is no pattern of names as name%03d.raw") as raised:
+        read_volume(tmp_path / "b.mhd")
+    assert one_line(raised, tmp_path / "b.mhd")
+
+
+def test_a_pattern_of_names_is_read(tmp_path: Path) -> None:
+    write_volume(Volume(CT), tmp_path / "a.mhd")
+    header = (tmp_path / "a.mhd").read_text()
+    for number, slice_ in enumerate(CT, start=1):
+        (tmp_path / f"slice{number:03d}.raw").write_bytes(np.ascontiguousarray(slice_).tobytes())
+    pattern = f"= slice%03d.raw 1 {len(CT)} 1"
+    (tmp_path / "b.mhd").write_text(header.replace("= a.raw", pattern))
+    np.testing.assert_array_equal(read_volume(tmp_path / "b.mhd").data, CT)

@@ -6,6 +6,7 @@ of this machine.
 
 from __future__ import annotations
 
+import re
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,10 @@ MAX_VOXELS = 2**31
 """More than any head scan; a damaged header can claim far more than memory holds."""
 
 _NRRD = b"NRRD000"
+
+_HEADER_BYTES = 1 << 20
+_NAMES = re.compile(rb"ElementDataFile[ \t:=]*([^\r\n]*)")
+_NUMBERED = re.compile(rb"[^%]*%0?[1-9]?d[^%]*")
 
 _PICTURES = {
     b"\x89PNG\r\n\x1a\n": "PNGImageIO",
@@ -93,8 +98,19 @@ def _part_of_itk(path: Path, kind: str) -> str:
     if kind == "NRRD":
         return "NrrdImageIO" if start.startswith(_NRRD) else ""
     if kind == "MetaImage":  # starts like any text
+        _check_pattern(path)
         return "MetaImageIO"
     return next((part for magic, part in _PICTURES.items() if start.startswith(magic)), "")
+
+
+def _check_pattern(path: Path) -> None:
+    """Refuse a pattern of file names that MetaIO would crash on: it gives them to printf."""
+    with path.open("rb") as file:
+        named = _NAMES.findall(file.read(_HEADER_BYTES))
+    if any(not _NUMBERED.fullmatch(names) for names in named if b"%" in names):
+        raise ImageError(
+            f"{path}: its ElementDataFile is no pattern of names as name%03d.raw; name one file"
+        )
 
 
 def _header_fault(path: Path, kind: str, complaint: str) -> str:
