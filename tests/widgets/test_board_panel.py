@@ -36,6 +36,7 @@ from napari_ct2mri.widgets import board_tasks, tasks
 from napari_ct2mri.widgets.board_tasks import BudgetKnown
 from napari_ct2mri.widgets.layers import add_volume, layer_to_volume
 from napari_ct2mri.widgets.patient_data import patient_data
+from napari_ct2mri.widgets.slices import Stack
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("cc") and shutil.which("make")), reason="no C compiler here"
@@ -320,6 +321,8 @@ def test_a_live_layer_is_saved_with_the_patient_or_without_as_the_switch_says(
     ready.live.ct.select(ct)
     go_live(qtbot, ready, board.port)
     layer = viewer.layers["scan · live T2 (host)"]
+    click(qtbot, ready.live.sweep)
+    until(qtbot, lambda: Stack(viewer, layer).made == len(layer.data))
 
     def named(name: str) -> set[str]:
         assert layer.save(str(tmp_path / name), plugin="napari-ct2mri")
