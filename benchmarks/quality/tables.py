@@ -24,7 +24,7 @@ __all__ = ["BEGIN", "END", "tables", "write_block"]
 
 BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
 _BETWEEN = (
-    "### What it cannot reach: slices between those it learnt\n\nThe patients of the fixed split, "
+    "### With a head start: slices between those it learnt\n\nThe patients of the fixed split, "
     "every other slice of whom was learnt from, scored on the slices between. No figure for a "
     "stranger: with the neighbours' pairs a network knows the patient, the contrast of the very "
     "scan, and how its pairs are misplaced. (The nearest CT is a neighbour of the same patient.)"
