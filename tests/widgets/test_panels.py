@@ -16,7 +16,7 @@ from qtpy.QtCore import Qt
 from conftest import PATIENCE_MS, OpenPanel
 from napari_ct2mri.errors import JobError, PairError
 from napari_ct2mri.imaging.io import read_volume, write_volume
-from napari_ct2mri.imaging.volume import Geometry
+from napari_ct2mri.imaging.volume import Geometry, Volume
 from napari_ct2mri.pix2pix.pairs import PairRow, read_pairs
 from napari_ct2mri.widgets import tasks
 from napari_ct2mri.widgets.job import QtJob
@@ -71,13 +71,19 @@ def test_the_newest_pair_is_seen(heads: Viewer, panel: OpenPanel, qtbot: QtBot) 
     assert table.viewport().rect().contains(table.visualItemRect(newest).center())
 
 
+def open_files(viewer: Viewer, folder: Path) -> Volume:
+    """A CT and an MR on its grid, read from ``ct.nrrd`` and ``mr.nrrd``; returns the CT."""
+    pair = head_pair()
+    for volume, name in zip(pair, ("ct.nrrd", "mr.nrrd"), strict=True):
+        write_volume(volume, folder / name)
+        viewer.open(folder / name, plugin="napari-ct2mri")
+    return pair[0]
+
+
 def test_layers_read_from_files_are_trained_on_from_there(
     viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, told: list[str], tmp_path: Path
 ) -> None:
-    ct, mr = head_pair()
-    for volume, name in ((ct, "ct.nrrd"), (mr, "mr.nrrd")):
-        write_volume(volume, tmp_path / name)
-        viewer.open(tmp_path / name, plugin="napari-ct2mri")
+    open_files(viewer, tmp_path)
     register = paired(panel, qtbot)
     register.save_pairs(tmp_path / "list.csv")
     settle(register)
@@ -97,10 +103,7 @@ def test_layers_read_from_files_are_trained_on_from_there(
 def test_a_layer_that_was_changed_is_not_its_file(
     viewer: Viewer, panel: OpenPanel, qtbot: QtBot, settle: Settle, tmp_path: Path
 ) -> None:
-    ct, mr = head_pair()
-    for volume, name in ((ct, "ct.nrrd"), (mr, "mr.nrrd")):
-        write_volume(volume, tmp_path / name)
-        viewer.open(tmp_path / name, plugin="napari-ct2mri")
+    ct = open_files(viewer, tmp_path)
     register = paired(panel, qtbot)
     layer = viewer.layers["ct"]
     layer.data = np.maximum(layer.data, -500)
